@@ -1,0 +1,67 @@
+package fleet
+
+import "time"
+
+// View is everything one pass decides from. The replicated state and the
+// simulator build the same View, so a pass has one implementation. All lists
+// are sorted by id; a pass must not depend on anything outside the View.
+type View struct {
+	Cluster string `json:"cluster"`
+	Index   uint64 `json:"index"`
+	// Now is load time. TimeScale is how many load seconds pass in a machine
+	// second; predicted migration times are multiplied by it.
+	Now       time.Time      `json:"now"`
+	TimeScale float64        `json:"time_scale"`
+	Policy    Policy         `json:"policy"`
+	Hosts     []HostView     `json:"hosts"`
+	Workloads []WorkloadView `json:"workloads"`
+	Leases    []Lease        `json:"leases"` // active ones
+	Requests  []Request      `json:"requests,omitempty"`
+	// Grants are the load times of the grants in the last hour (churn).
+	Grants []time.Time `json:"grants,omitempty"`
+	// Breaches remembers, per host and resource, for how many consecutive
+	// passes a breach has been predicted (hold).
+	Breaches []BreachStreak `json:"breaches,omitempty"`
+}
+
+// BreachStreak counts the consecutive passes that predicted a breach.
+type BreachStreak struct {
+	Host     HostID   `json:"host"`
+	Resource Resource `json:"resource"`
+	Passes   int64    `json:"passes"`
+}
+
+// HostView is a host with what is observed of it.
+type HostView struct {
+	Host
+	Liveness Liveness `json:"liveness"`
+	// Held is what reservations and leases hold here; Overbooked says that
+	// reality exceeds the books, so nothing may be granted toward it.
+	Held       Vector `json:"held"`
+	Overbooked bool   `json:"overbooked"`
+	// Usage is the newest report, Reported its load time.
+	Usage    Vector    `json:"usage"`
+	Reported time.Time `json:"reported"`
+	// Foreign is load that belongs to no workload in the books.
+	Foreign Vector `json:"foreign"`
+	// Bandwidth of the migration link in bytes per second, 0 when unmeasured.
+	Bandwidth int64 `json:"bandwidth"`
+}
+
+// Free is what the books may still grant here; negative when overbooked.
+func (h HostView) Free() Vector { return h.Allocatable().Sub(h.Held) }
+
+// WorkloadView is a workload with what is observed of it.
+type WorkloadView struct {
+	Workload
+	// Usage is the newest sample, Series what to forecast from.
+	Usage  Vector   `json:"usage"`
+	Series []Series `json:"series,omitempty"`
+	// Size of its state in bytes, WriteRate and WorkingSet as last measured
+	// (bytes per second, bytes); 0 when unmeasured.
+	Size       int64 `json:"size"`
+	WriteRate  int64 `json:"write_rate"`
+	WorkingSet int64 `json:"working_set"`
+	// CooldownUntil is load time; zero when the workload may move.
+	CooldownUntil time.Time `json:"cooldown_until,omitzero"`
+}
