@@ -35,7 +35,8 @@ type Host struct {
 	Class string `json:"class,omitempty"`
 	// Address is where the host's one mTLS port listens, "ip:port".
 	Address string `json:"address"`
-	// Traffic is the IP on which the host's proxy serves its workloads' clients.
+	// Traffic is where the host's proxy takes what other proxies forward,
+	// "ip:port"; clients reach workloads on the same IP, at their own ports.
 	Traffic string `json:"traffic,omitempty"`
 	// API is where the host's HTTP API listens, "ip:port", for operators.
 	API string `json:"api,omitempty"`
