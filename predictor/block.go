@@ -1,0 +1,181 @@
+package predictor
+
+import (
+	"hash/fnv"
+	"math"
+
+	"github.com/placed-dev/placed/fleet"
+)
+
+// Scenario amounts are integers in 1/256 of the base unit, so that sums are
+// exact in any order and Remove undoes Add to the last bit.
+const (
+	fraction  = 256
+	maxAmount = int64(1) << 54 // 2^46 base units: 64 TiB
+)
+
+// minResiduals is the number of own errors below which a series has its spread
+// taken from its features as well: an hour of errors has seen too little.
+const minResiduals = 3 * Steps
+
+// Block is the demand of one series in every scenario: what it would use at each
+// step if its errors of one past tick came again. It is computed once per pass
+// and then added to or removed from any number of hypothetical hosts.
+type Block struct {
+	tick      int64
+	centres   [Steps]int64
+	scenarios *[Steps][Window]int64
+}
+
+// NewBlock forecasts one series with the model. The scenario of age a uses the
+// errors of the tick that lies a ticks before the newest one of the series.
+//
+// Where the series lacks errors (gaps), its known ones, freed of their mean, are
+// repeated in order. With fewer than three hours of errors the spread comes from
+// the features instead: a bell of at least a quarter of the level, in an order
+// that differs between workloads so that strangers do not rise together.
+func NewBlock(s fleet.Series, model Model) Block {
+	b := Block{tick: s.Tick, scenarios: new([Steps][Window]int64)}
+	errors := alignedErrors(s)
+	for k := range Steps {
+		centre := 0.0
+		if Readable(s) {
+			if centre = model.Centre(s.Features, k+1); math.IsNaN(centre) || centre < 0 {
+				centre = sane(float64(s.Features[FeatureLags]))
+			}
+		}
+		b.centres[k] = quantise(centre)
+		for age := range Window {
+			b.scenarios[k][age] = quantise(centre + errors[age][k])
+		}
+	}
+	return b
+}
+
+// Readable says whether the features of a series have the layout of this build.
+// A series without history, or of a host of another version, has not: its
+// forecast would be zero, so the caller takes UsageBlock instead.
+func Readable(s fleet.Series) bool {
+	return s.FeatureVersion == FeatureVersion && len(s.Features) == FeatureCount
+}
+
+// UsageBlock stands for a workload of which only the present usage is known (in
+// base units, measured in the given tick): it stays at its level, within the
+// wide band of a series without history.
+func UsageBlock(of fleet.WorkloadID, r fleet.Resource, tick int64, usage float64) Block {
+	s := fleet.Series{Workload: of, Resource: r, Tick: tick, FeatureVersion: FeatureVersion, Features: make([]float32, FeatureCount)}
+	fill(s.Features[FeatureLags:], float32(min(sane(usage), math.MaxFloat32)))
+	fill(s.Features[FeatureSDs:FeatureEWMA], 0)
+	fill(s.Features[FeatureDaily:FeatureSame], 0)
+	return NewBlock(s, Baseline{})
+}
+
+// Tick returns the newest observed tick of the series.
+func (b Block) Tick() int64 { return b.tick }
+
+// alignedErrors places the residuals by age and fills the holes.
+func alignedErrors(s fleet.Series) *[Window][Steps]float64 {
+	out := new([Window][Steps]float64)
+	var known [Window]bool
+	var own []*[Steps]float64
+	for _, r := range s.Residuals {
+		age := s.Tick - r.Tick
+		if age < 0 || age >= Window || len(r.Errors) != Steps || known[age] {
+			continue
+		}
+		known[age] = true
+		for k, e := range r.Errors {
+			out[age][k] = saneError(float64(e))
+		}
+		own = append(own, &out[age])
+	}
+	if len(own) == Window {
+		return out
+	}
+	if len(own) < minResiduals {
+		fillFromFeatures(out, &known, s)
+		return out
+	}
+	fillFromOwn(out, &known, own)
+	return out
+}
+
+func fillFromOwn(out *[Window][Steps]float64, known *[Window]bool, own []*[Steps]float64) {
+	var mean [Steps]float64
+	for _, row := range own {
+		for k := range Steps {
+			mean[k] += row[k] / float64(len(own))
+		}
+	}
+	next := 0
+	for age := range Window {
+		if known[age] {
+			continue
+		}
+		row := own[next%len(own)]
+		for k := range Steps {
+			out[age][k] = row[k] - mean[k]
+		}
+		next++
+	}
+}
+
+// fillFromFeatures spreads by what little is known: the deviation of the last
+// day, and at least a quarter of the level, growing with the root of the step
+// from a half of it (15 min) to the whole (1 h).
+func fillFromFeatures(out *[Window][Steps]float64, known *[Window]bool, s fleet.Series) {
+	spread := 0.0
+	if Readable(s) {
+		level := max(float64(s.Features[FeatureLags]), float64(s.Features[FeatureEWMA]))
+		spread = max(float64(s.Features[FeatureSDs+2]), level/4)
+	}
+	spread = saneError(spread)
+	start, stride := scramble(s)
+	for age := range Window {
+		if known[age] {
+			continue
+		}
+		rank := (start + age*stride) % Window
+		z := math.Sqrt2 * math.Erfinv(2*(float64(rank)+0.5)/Window-1)
+		for k := range Steps {
+			out[age][k] = z * spread * math.Sqrt(float64(k+1)/Steps)
+		}
+	}
+}
+
+// scramble chooses a walk through the ranks 0..Window-1 from the name of the
+// series; the stride is coprime to Window = 288 (odd, no multiple of 3).
+func scramble(s fleet.Series) (start, stride int) {
+	h := fnv.New64a()
+	h.Write([]byte(s.Workload))
+	h.Write([]byte{0})
+	h.Write([]byte(s.Resource))
+	sum := h.Sum64()
+	return int(sum % Window), 6*int(sum/Window%(Window/6)) + 1
+}
+
+func sane(v float64) float64 {
+	if math.IsNaN(v) || v < 0 {
+		return 0
+	}
+	return v
+}
+
+func saneError(v float64) float64 {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return 0
+	}
+	return v
+}
+
+// quantise turns a demand into a scenario amount; demand is never negative.
+func quantise(v float64) int64 {
+	scaled := v*fraction + 0.5
+	switch {
+	case !(scaled >= 1):
+		return 0
+	case scaled >= float64(maxAmount):
+		return maxAmount
+	}
+	return int64(scaled)
+}
