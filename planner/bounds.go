@@ -1,0 +1,75 @@
+package planner
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/placed-dev/placed/fleet"
+)
+
+// bounds keep a pass from doing too much at once. What an operator asked for
+// obeys the number of moves in flight, because links and hosts have limits, but
+// neither the churn budget nor, for single moves, the moves per pass: those bound
+// the automation.
+type bounds struct {
+	policy   fleet.Policy
+	inFlight int64
+	churn    int64 // grants in the last hour of load time, planned ones included
+	planned  int64
+	pairs    map[[2]fleet.HostID]bool
+}
+
+func newBounds(view fleet.View) bounds {
+	b := bounds{policy: view.Policy, pairs: map[[2]fleet.HostID]bool{}}
+	for _, l := range view.Leases {
+		switch l.State {
+		// An uncertain or aborted lease holds capacity, but nothing moves:
+		// counting it would let one stuck host stop the whole fleet.
+		case fleet.Granted, fleet.Transferring, fleet.Prepared, fleet.Committed, fleet.Activated:
+			b.inFlight++
+		}
+	}
+	for _, at := range view.Grants {
+		if view.Now.Sub(at) < time.Hour {
+			b.churn++
+		}
+	}
+	return b
+}
+
+// spent says why no further move of this type may be planned, wherever it goes.
+func (b *bounds) spent(t fleet.MigrationType) string {
+	switch {
+	case b.inFlight >= b.policy.MovesInFlight:
+		return fmt.Sprintf("%d of %d moves are in flight (moves_in_flight): it waits for one to end", b.inFlight, b.policy.MovesInFlight)
+	case t != fleet.Requested && b.planned >= b.policy.MovesPerPass:
+		return fmt.Sprintf("this pass has planned its %d moves (moves_per_pass): it waits for the next", b.policy.MovesPerPass)
+	case automatic(t) && b.churn >= b.policy.ChurnPerHour:
+		return fmt.Sprintf("the churn budget is spent: %d grants in the last hour (churn_per_hour %d)", b.churn, b.policy.ChurnPerHour)
+	}
+	return ""
+}
+
+// take counts one move.
+func (b *bounds) take(from, to fleet.HostID) {
+	b.inFlight++
+	b.churn++
+	b.planned++
+	b.pairs[[2]fleet.HostID{from, to}] = true
+}
+
+// used says whether this pass already moves something between the two hosts, in
+// either direction: two moves on one link slow each other down, and a move each
+// way would be a swap that one better move replaces.
+func (b *bounds) used(from, to fleet.HostID) bool {
+	return b.pairs[[2]fleet.HostID{from, to}] || b.pairs[[2]fleet.HostID{to, from}]
+}
+
+// automatic moves are the planner's own idea; the others an operator's.
+func automatic(t fleet.MigrationType) bool {
+	switch t {
+	case fleet.Requested, fleet.Drain, fleet.Maintenance:
+		return false
+	}
+	return true
+}

@@ -1,0 +1,212 @@
+package planner
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+
+	"github.com/placed-dev/placed/fleet"
+)
+
+// arguments reads the arguments of a story's line and fails on those left over.
+type arguments struct {
+	t    *testing.T
+	d    *datadriven.TestData
+	used map[string]bool
+}
+
+func (a *arguments) text(key, fallback string) string {
+	a.used[key] = true
+	if !a.d.HasArg(key) {
+		return fallback
+	}
+	var s string
+	a.d.ScanArgs(a.t, key, &s)
+	return s
+}
+
+func (a *arguments) number(key string, fallback float64) float64 {
+	f, err := strconv.ParseFloat(a.text(key, fmt.Sprint(fallback)), 64)
+	if err != nil {
+		a.d.Fatalf(a.t, "%s: %v", key, err)
+	}
+	return f
+}
+
+func (a *arguments) duration(key string, fallback time.Duration) time.Duration {
+	v, err := time.ParseDuration(a.text(key, fallback.String()))
+	if err != nil {
+		a.d.Fatalf(a.t, "%s: %v", key, err)
+	}
+	return v
+}
+
+func (a *arguments) done() {
+	for _, arg := range a.d.CmdArgs {
+		if !a.used[arg.Key] && len(arg.Vals) > 0 {
+			a.d.Fatalf(a.t, "left-over argument %s", arg.Key)
+		}
+	}
+}
+
+// pattern is the load of a workload in cores: "2" is constant; "2+3@10h" is 2,
+// and 3 more from 10:00 on for two hours of every day, with a ramp of half an
+// hour; "2~0.1" is stationary noise of 10 %.
+func pattern(text string) func(int64) float64 {
+	number := func(s string) float64 {
+		f, err := strconv.ParseFloat(s, 64)
+		if err != nil {
+			panic("pattern " + text + ": " + err.Error())
+		}
+		return f
+	}
+	if base, noise, ok := strings.Cut(text, "~"); ok {
+		return ar1(rand.New(rand.NewPCG(7, 7)), 1000*number(base), number(noise))
+	}
+	base, peak, ok := strings.Cut(text, "+")
+	if !ok {
+		return constant(1000 * number(text))
+	}
+	height, at, _ := strings.Cut(peak, "@")
+	begin := number(strings.TrimSuffix(at, "h"))
+	return func(tick int64) float64 {
+		hour := math.Mod(fleet.TickStart(tick).Sub(start).Hours(), 24) - begin
+		share := max(0, min(1, 2*hour, 2*(2.5-hour)))
+		return 1000 * (number(base) + share*number(height))
+	}
+}
+
+// Stories: a fleet, line by line, and what passes decide about it.
+func TestStories(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		var f *trial
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			a := &arguments{t: t, d: d, used: map[string]bool{}}
+			defer a.done()
+			name := ""
+			if len(d.CmdArgs) > 0 && len(d.CmdArgs[0].Vals) == 0 {
+				name = d.CmdArgs[0].Key
+			}
+			switch d.Cmd {
+			case "fleet":
+				p := fleet.DefaultPolicy()
+				if err := p.Automation.UnmarshalText([]byte(a.text("automation", "auto"))); err != nil {
+					d.Fatalf(t, "%v", err)
+				}
+				p.HoldPasses = int64(a.number("hold", 1))
+				p.Margin = a.duration("margin", 0)
+				p.MovesPerPass = int64(a.number("moves-per-pass", 1))
+				p.MovesInFlight = int64(a.number("moves-in-flight", 2))
+				p.ChurnPerHour = int64(a.number("churn", 4))
+				p.Paused = a.text("paused", "no") == "yes"
+				f = newTrial(p)
+				f.model = yesterday{}
+				f.view.TimeScale = a.number("scale", 1)
+				return ""
+			case "host":
+				h := f.host(name, int64(1000*a.number("cpu", 8)), int64(a.number("memory", 64))*gib)
+				h.Zone = a.text("zone", "z1")
+				h.Bandwidth = int64(a.number("link", 1024)) << 20
+				h.Overbooked = a.text("overbooked", "no") == "yes"
+				must(d, t, h.State.UnmarshalText([]byte(a.text("state", "active"))))
+				must(d, t, h.Liveness.UnmarshalText([]byte(a.text("liveness", "alive"))))
+				return ""
+			case "workload":
+				w := f.workload(name, a.text("on", ""), int64(a.number("memory", 1)*float64(gib)), pattern(a.text("cpu", "1")))
+				w.Priority = int64(a.number("priority", 0))
+				w.Pinned = a.text("pinned", "no") == "yes"
+				w.ManagedBy = a.text("managed-by", "")
+				return ""
+			case "change": // a host in the middle of the story
+				for i := range f.view.Hosts {
+					if h := &f.view.Hosts[i]; h.Name == name {
+						must(d, t, h.State.UnmarshalText([]byte(a.text("state", h.State.String()))))
+						must(d, t, h.Liveness.UnmarshalText([]byte(a.text("liveness", h.Liveness.String()))))
+						h.Capacity.Memory = int64(a.number("memory", float64(h.Capacity.Memory/gib))) * gib
+					}
+				}
+				return ""
+			case "lease":
+				w := slices.IndexFunc(f.view.Workloads, func(w fleet.WorkloadView) bool { return string(w.ID) == name })
+				l := fleet.Lease{ID: "L1", Workload: fleet.WorkloadID(name), Source: f.view.Workloads[w].Owner,
+					Destination: fleet.HostID(a.text("to", "")), Reservation: f.view.Workloads[w].Reservation}
+				must(d, t, l.State.UnmarshalText([]byte(a.text("state", "granted"))))
+				f.view.Leases = append(f.view.Leases, l)
+				return ""
+			case "request":
+				f.view.Requests = append(f.view.Requests, fleet.Request{Workload: fleet.WorkloadID(name), Type: fleet.Requested, By: "alice",
+					Source: fleet.HostID(a.text("from", "")), DestinationHost: fleet.HostID(a.text("to", "")), DestinationZone: a.text("zone", "")})
+				return ""
+			case "learn": // history before the passes
+				f.advance(int(a.duration("for", 48*time.Hour) / fleet.Tick))
+				return ""
+			case "passes": // several passes; shows those that decide something
+				return f.passes(int(a.duration("for", fleet.Tick)/fleet.Tick), a.text("show", "decisions"))
+			case "why-not":
+				f.refresh()
+				return describe(WhyNot(f.view, f.model, fleet.WorkloadID(name), fleet.HostID(a.text("on", ""))))
+			}
+			d.Fatalf(t, "unknown command %q", d.Cmd)
+			return ""
+		})
+	})
+}
+
+func must(d *datadriven.TestData, t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		d.Fatalf(t, "%v", err)
+	}
+}
+
+func (f *trial) passes(n int, show string) string {
+	var out strings.Builder
+	moves := 0
+	for range n {
+		plan := f.pass()
+		moves += len(plan.Moves)
+		f.view.Requests = nil // a request is answered once
+		for _, d := range plan.Decisions {
+			if n == 1 || d.Outcome == fleet.OutcomeMove || show == "all" && d.Outcome != fleet.OutcomeNone {
+				fmt.Fprintf(&out, "%s ", f.view.Now.Format("15:04"))
+				out.WriteString(describe(d))
+			}
+		}
+	}
+	fmt.Fprintf(&out, "moves=%d\n", moves)
+	return out.String()
+}
+
+func describe(d fleet.Decision) string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "%s", d.Outcome)
+	if d.Workload != "" {
+		fmt.Fprintf(&out, " %s %s->%s %s", d.Workload, d.From, cmp.Or(string(d.To), "?"), d.Type)
+	}
+	fmt.Fprintf(&out, ": %s\n", d.Reason)
+	parts := func(kind string, list []fleet.ScorePart) {
+		fmt.Fprintf(&out, "  %s", kind)
+		for _, p := range list {
+			fmt.Fprintf(&out, "; %s %.3f", p.Name, p.Value)
+		}
+		out.WriteString("\n")
+	}
+	if len(d.CandidateScore) > 0 {
+		parts("candidate", d.CandidateScore)
+	}
+	for _, s := range d.Scores {
+		parts(fmt.Sprintf("host %s %.3f", s.Host, s.Total), s.Parts)
+	}
+	for _, e := range d.Exclusions {
+		fmt.Fprintf(&out, "  not %s\n", strings.Join(slices.DeleteFunc([]string{string(e.Workload), string(e.Host)}, func(s string) bool { return s == "" }), " on ")+": "+e.Reason)
+	}
+	return out.String()
+}
