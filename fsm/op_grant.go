@@ -1,0 +1,374 @@
+package fsm
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/placed-dev/placed/fleet"
+)
+
+// Grant reserves capacity at a destination for a workload: for its migration
+// (the reservation is the workload's own), for its first placement, or for a
+// standby. It is refused unless the books have room; this is where promise G1 is
+// kept, whatever planned it.
+//
+// Several grants of kind placement in one entry are granted all or none.
+type Grant struct {
+	Workload    fleet.WorkloadID    `json:"workload"`
+	Destination fleet.HostID        `json:"destination"`
+	Kind        fleet.LeaseKind     `json:"kind"`
+	Type        fleet.MigrationType `json:"type"`
+	Decision    string              `json:"decision,omitempty"`
+	Reason      string              `json:"reason,omitempty"`
+	// Reservation is for placements of workloads that the books do not know
+	// yet, and ignored otherwise.
+	Reservation fleet.Vector `json:"reservation,omitzero"`
+}
+
+func (Grant) number() uint64 { return numGrant }
+func (o *Grant) code(c *coder) {
+	str(c, &o.Workload)
+	str(c, &o.Destination)
+	enum(c, &o.Kind)
+	enum(c, &o.Type)
+	str(c, &o.Decision)
+	str(c, &o.Reason)
+	c.vector(&o.Reservation)
+}
+
+func (o Grant) apply(e *entry) OpResult {
+	e.granted++
+	l := &leaseRecord{Lease: fleet.Lease{
+		ID: e.leaseID(), Kind: o.Kind, Workload: o.Workload, Destination: o.Destination, Type: o.Type,
+		Token:    fleet.Token{Cluster: e.cluster, Generation: e.generation, Index: e.index},
+		Decision: o.Decision, Reason: o.Reason, Reservation: o.Reservation,
+		Changed: e.index, GrantedAt: e.h.At,
+	}}
+	if w := e.workloads[o.Workload]; w != nil {
+		l.Source, l.Reservation = w.Owner, w.Reservation
+	}
+	if r := o.refusal(e, l); r != nil {
+		if r.Workload == "" {
+			r.Workload = o.Workload
+		}
+		e.emit(fleet.Event{Topic: fleet.TopicLease, Type: "lease.refused", Host: o.Destination, Workload: o.Workload, Message: r.Message}, r)
+		return OpResult{Err: r}
+	}
+	if e.tokens == nil {
+		e.tokens = map[fleet.WorkloadID]bool{}
+	}
+	e.tokens[o.Workload] = true
+	e.putLease(l)
+	if o.Kind == fleet.LeaseMigration {
+		e.State.grants.push(e.load, maxGrantTimes, maxGrantTimes, one[time.Time])
+	}
+	e.leaseEvent(l, fmt.Sprintf("%s of workload %s to host %s granted (%s)%s", o.Kind, o.Workload, e.nameOf(o.Destination), o.Type, because(o.Reason)))
+	return OpResult{Lease: copyLease(l)}
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + reason
+}
+
+func (e *entry) leaseID() fleet.LeaseID {
+	if e.grants == 1 {
+		return fleet.LeaseID(fmt.Sprintf("L%d", e.index))
+	}
+	return fleet.LeaseID(fmt.Sprintf("L%d.%d", e.index, e.granted))
+}
+
+// refusal says why the lease may not be granted, or nil.
+func (o Grant) refusal(e *entry, l *leaseRecord) *Refusal {
+	checks := []func(*entry, *leaseRecord) *Refusal{
+		o.checkCommand, o.checkWorkload, o.checkDestination, o.checkPolicy, o.checkRoom,
+	}
+	for _, check := range checks {
+		if r := check(e, l); r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+func (o Grant) checkCommand(e *entry, _ *leaseRecord) *Refusal {
+	if e.cluster == "" {
+		return notInitialised()
+	}
+	if r := e.fromVoter("a grant"); r != nil {
+		return r
+	}
+	if r := checkText("reason", o.Reason); r != nil {
+		return r
+	}
+	if len(o.Decision) > 128 {
+		return refuse(CodeRule, "a decision id of %d characters: at most 128 are allowed", len(o.Decision))
+	}
+	if e.policy.Paused {
+		return refuse(CodePaused, "moves are paused by policy: nothing is granted before the pause is lifted")
+	}
+	return nil
+}
+
+func (o Grant) checkWorkload(e *entry, l *leaseRecord) *Refusal {
+	if id := e.leaseOf[o.Workload]; id != "" {
+		held := e.leases[id]
+		r := refuse(CodeLeaseHeld, "workload %s has the active lease %s (%s, %s to host %s)", o.Workload, id, held.State, held.Kind, e.nameOf(held.Destination))
+		r.Lease, r.Holders = id, []fleet.LeaseID{id}
+		return r
+	}
+	if e.tokens[o.Workload] {
+		return refuse(CodeStaleToken, "workload %s was granted a token in this very entry: a second would not be newer", o.Workload)
+	}
+	w := e.workloads[o.Workload]
+	if o.Kind == fleet.LeasePlacement {
+		return o.checkPlacement(e, w)
+	}
+	if w == nil {
+		_, r := e.needWorkload(o.Workload)
+		return r
+	}
+	if w.Owner == o.Destination {
+		return refuse(CodeRule, "workload %s already runs on host %s", w.ID, e.nameOf(w.Owner))
+	}
+	if ok, why := w.Movable(); !ok && (w.ManagedBy != "" || o.Type != fleet.Requested) {
+		return refuse(CodeRule, "workload %s may not move: %s", w.ID, why)
+	}
+	if others := e.disputed(w.ID); len(others) > 0 {
+		return refuse(CodeRule, "workload %s also runs on host %s: find out which copy is right and stop the other", w.ID, e.nameOf(others[0]))
+	}
+	source := e.hosts[w.Owner]
+	if source == nil || !e.verified(source) || (e.generation > 1 && w.reported < e.generation) {
+		return refuse(CodeState, "the owner of workload %s is not verified since generation %d began: host %s must report what it runs first", w.ID, e.generation, e.nameOf(w.Owner))
+	}
+	return nil
+}
+
+func (o Grant) checkPlacement(_ *entry, w *workloadRecord) *Refusal {
+	if w != nil {
+		return refuse(CodeRule, "workload %s is in the books already, on host %s: migrate it instead", w.ID, w.Owner)
+	}
+	if err := o.Workload.Validate(); err != nil {
+		return refuse(CodeRule, "%v", err)
+	}
+	if err := o.Reservation.Validate(); err != nil {
+		return refuse(CodeRule, "workload %s: reservation: %v", o.Workload, err)
+	}
+	if bad := unknownAmount(o.Reservation); bad != "" || o.Reservation.IsZero() {
+		return refuse(CodeRule, "workload %s: a placement needs a known reservation, not %s", o.Workload, o.Reservation)
+	}
+	return nil
+}
+
+func (o Grant) checkDestination(e *entry, _ *leaseRecord) *Refusal {
+	h, r := e.needHost(o.Destination)
+	switch {
+	case r != nil:
+	case h.State != fleet.HostActive:
+		r = refuse(CodeState, "host %s is %s: only active hosts take workloads", h.Name, h.State)
+	case !e.verified(h):
+		r = refuse(CodeState, "host %s has not reported what it runs since generation %d began", h.Name, e.generation)
+	case e.at[o.Destination].overbooked != "":
+		r = refuse(CodeCapacity, "host %s is overbooked: %s", h.Name, e.at[o.Destination].overbooked)
+		r.Holders, _ = e.holders(o.Destination)
+	}
+	if r != nil {
+		r.Host = o.Destination
+	}
+	return r
+}
+
+// automatic moves are those that a pass decides on its own.
+func automatic(t fleet.MigrationType) bool {
+	switch t {
+	case fleet.Requested, fleet.Drain, fleet.Maintenance:
+		return false
+	}
+	return true
+}
+
+func (o Grant) checkPolicy(e *entry, _ *leaseRecord) *Refusal {
+	if o.Kind != fleet.LeaseMigration {
+		return nil
+	}
+	if e.moving >= e.policy.MovesInFlight {
+		return refuse(CodeRule, "%d moves are in flight, the policy allows %d: wait for one to end", e.moving, e.policy.MovesInFlight)
+	}
+	if !automatic(o.Type) {
+		return nil
+	}
+	if e.policy.Automation == fleet.Observe {
+		return refuse(CodeRule, "automation is observe: %s moves are explained, not made", o.Type)
+	}
+	if until := e.cooldown(e.workloads[o.Workload]); until.After(e.load) {
+		return refuse(CodeRule, "workload %s has moved and cools down until %s (load time)", o.Workload, until.Format(time.RFC3339))
+	}
+	if recent := int64(len(e.grantsSince(e.load.Add(-churnWindow)))); recent >= e.policy.ChurnPerHour {
+		return refuse(CodeRule, "%d grants in the last hour of load time, the policy's churn_per_hour allows %d", recent, e.policy.ChurnPerHour)
+	}
+	return nil
+}
+
+// cooldown returns the load time before which no pass moves the workload: the
+// policy's cool-down after the last move, doubled for each move before it that
+// came within CooldownReset of its predecessor, at most CooldownReset.
+func (s *State) cooldown(w *workloadRecord) time.Time {
+	if w == nil || w.moves == 0 {
+		return time.Time{}
+	}
+	wait := s.policy.Cooldown
+	limit := max(wait, s.policy.CooldownReset)
+	for i := uint64(1); i < w.moves && wait > 0 && wait < limit; i++ {
+		wait = min(wait, limit/2+1) * 2
+	}
+	return w.moved.Add(min(wait, limit))
+}
+
+func (s *State) grantsSince(load time.Time) []time.Time {
+	i := len(s.grants.items)
+	for i > 0 && s.grants.items[i-1].After(load) {
+		i--
+	}
+	return s.grants.items[i:]
+}
+
+func (o Grant) checkRoom(e *entry, l *leaseRecord) *Refusal {
+	h, at := e.hosts[o.Destination], e.at[o.Destination]
+	allocatable := h.Allocatable()
+	free := allocatable.Sub(at.held)
+	short, lacking := free.Lacks(l.Reservation)
+	if !lacking {
+		return nil
+	}
+	want, left := l.Reservation.Get(short), free.Get(short)
+	holders, sum := e.holders(o.Destination)
+	message := fmt.Sprintf("host %s %s: wants %s, %s free of %s", h.Name, short, fleet.FormatAmount(short, want),
+		fleet.FormatAmount(short, max(left, 0)), fleet.FormatAmount(short, allocatable.Get(short)))
+	if held := sum.Get(short); held > 0 {
+		message += fmt.Sprintf("; %s held by %s", fleet.FormatAmount(short, held), nameLeases(holders))
+	}
+	return &Refusal{Code: CodeCapacity, Host: o.Destination, Workload: o.Workload, Resource: short,
+		Want: want, Free: left, Message: message, Holders: holders}
+}
+
+// nameLeases lists at most eight leases; Holders has them all.
+func nameLeases(ids []fleet.LeaseID) string {
+	noun, more := "leases ", ""
+	if len(ids) == 1 {
+		noun = "lease "
+	}
+	if len(ids) > 8 {
+		more = fmt.Sprintf(" and %d more", len(ids)-8)
+		ids = ids[:8]
+	}
+	words := make([]string, len(ids))
+	for i, id := range ids {
+		words[i] = string(id)
+	}
+	return noun + strings.Join(words, ", ") + more
+}
+
+// placeTogether applies the placements of an entry, if there are several, as one:
+// when one is refused, none is granted. It returns which operations are done.
+func (e *entry) placeTogether(ops []Operation, results []OpResult) []bool {
+	done := make([]bool, len(ops))
+	var group []int
+	for i, op := range ops {
+		if g, ok := op.(Grant); ok && g.Kind == fleet.LeasePlacement {
+			group = append(group, i)
+		}
+	}
+	if len(group) < 2 {
+		return done
+	}
+	events := len(e.events)
+	var bad *Refusal
+	for _, i := range group {
+		results[i], done[i] = ops[i].apply(e), true
+		e.settle()
+		if r := results[i].Err; r != nil && bad == nil {
+			bad = r
+		}
+	}
+	if bad == nil {
+		return done
+	}
+	refused := slices.DeleteFunc(slices.Clone(e.events[events:]), func(r eventRecord) bool { return r.Type != "lease.refused" })
+	e.events = e.events[:events]
+	for _, r := range refused {
+		e.emit(r.Event, r.object)
+	}
+	for _, i := range group {
+		if l := results[i].Lease; l != nil {
+			e.dropLease(l.ID)
+			delete(e.tokens, l.Workload)
+			r := refuse(CodeRule, "placements of one entry are granted all or none: %s", bad.Message)
+			r.Host, r.Workload = l.Destination, l.Workload
+			results[i] = OpResult{Err: r}
+		}
+	}
+	e.settle()
+	return done
+}
+
+// Claim turns a placement into a booked workload, before its destination starts
+// it; the workload may reserve no more than the lease held. The lease ends.
+type Claim struct {
+	Lease    fleet.LeaseID  `json:"lease"`
+	Workload fleet.Workload `json:"workload"`
+}
+
+func (Claim) number() uint64 { return numClaim }
+func (o *Claim) code(c *coder) {
+	str(c, &o.Lease)
+	c.workload(&o.Workload)
+}
+
+func (o Claim) apply(e *entry) OpResult {
+	l, r := e.needLease(o.Lease)
+	if r != nil {
+		return OpResult{Err: r}
+	}
+	if r := o.refusal(e, l); r != nil {
+		return e.refused(l, r)
+	}
+	if l.State == fleet.Released {
+		return OpResult{Lease: copyLease(l)}
+	}
+	w := o.Workload
+	w.ID, w.Owner, w.Epoch = l.Workload, l.Destination, 1
+	if e.workloads[w.ID] == nil { // else its host has reported it already
+		booked := &workloadRecord{Workload: w, reported: e.generation}
+		e.putWorkload(booked)
+		e.workloadEvent("workload.registered", booked, "%s %s is placed on host %s, reserves %s", w.Kind, w.ID, e.nameOf(w.Owner), w.Reservation)
+	}
+	return e.step(l, fleet.Released, "placement claimed", nil)
+}
+
+func (o Claim) refusal(e *entry, l *leaseRecord) *Refusal {
+	if l.Kind != fleet.LeasePlacement || (l.State != fleet.Granted && l.State != fleet.Released) {
+		return refuse(CodeState, "lease %s (%s) is %s: only a granted placement can be claimed", l.ID, l.Kind, l.State)
+	}
+	if r := e.fromHost("the claim of lease "+string(l.ID), l.Destination); r != nil {
+		return r
+	}
+	if o.Workload.ID != l.Workload {
+		return refuse(CodeRule, "lease %s is for workload %s, not for %s", l.ID, l.Workload, o.Workload.ID)
+	}
+	if r := checkWorkload(o.Workload); r != nil {
+		return r
+	}
+	if w := e.workloads[l.Workload]; w != nil && w.Owner != l.Destination {
+		return refuse(CodeRule, "workload %s was started on host %s meanwhile: stop one of the two", w.ID, e.nameOf(w.Owner))
+	}
+	if short, lacking := l.Reservation.Lacks(o.Workload.Reservation); lacking {
+		return &Refusal{Code: CodeCapacity, Resource: short, Want: o.Workload.Reservation.Get(short), Free: l.Reservation.Get(short),
+			Message: fmt.Sprintf("lease %s reserves %s %s for workload %s, which wants %s", l.ID,
+				fleet.FormatAmount(short, l.Reservation.Get(short)), short, l.Workload, fleet.FormatAmount(short, o.Workload.Reservation.Get(short)))}
+	}
+	return nil
+}

@@ -1,0 +1,114 @@
+package fsm
+
+import (
+	"fmt"
+
+	"github.com/placed-dev/placed/fleet"
+)
+
+// RegisterHost books a host, or what has changed about a booked one: capacity,
+// addresses, roles. It keeps the state an operator gave it. A host proposes only
+// itself.
+type RegisterHost struct {
+	Host fleet.Host `json:"host"`
+}
+
+func (RegisterHost) number() uint64   { return numRegisterHost }
+func (o *RegisterHost) code(c *coder) { c.host(&o.Host) }
+
+func (o RegisterHost) apply(e *entry) OpResult {
+	if err := o.Host.Validate(); err != nil {
+		return OpResult{Err: refuse(CodeRule, "%v", err)}
+	}
+	for _, text := range []struct{ name, value string }{
+		{"class", o.Host.Class}, {"address", o.Host.Address}, {"traffic address", o.Host.Traffic}, {"API address", o.Host.API},
+	} {
+		if len(text.value) > 128 {
+			return OpResult{Err: refuse(CodeRule, "host %s: %s has %d characters: at most 128 are allowed", o.Host.Name, text.name, len(text.value))}
+		}
+	}
+	if r := e.fromHost("its registration", o.Host.ID); r != nil {
+		return OpResult{Err: r}
+	}
+	h := &hostRecord{Host: o.Host}
+	h.Registered = e.index
+	old := e.hosts[h.ID]
+	kind, message := "host.registered", fmt.Sprintf("host %s registered in zone %s with %s", h.Name, h.Zone, h.Allocatable())
+	if old != nil {
+		h.State, h.reported = old.State, old.reported
+		if !old.Allocatable().Equal(h.Allocatable()) {
+			kind, message = "host.capacity", fmt.Sprintf("host %s has %s, had %s", h.Name, h.Allocatable(), old.Allocatable())
+		}
+	} else {
+		h.State = fleet.HostActive
+		// In the first generation no history can hide what a new host
+		// runs. Later, a host the restored books do not know may own
+		// workloads of the lost history: it must report them first.
+		if e.generation <= 1 {
+			h.reported = e.generation
+		}
+	}
+	e.putHost(h)
+	e.hostEvent(kind, h.ID, message)
+	return OpResult{}
+}
+
+// verified says whether the host has reported what it runs since the books began
+// or were restored.
+func (e *entry) verified(h *hostRecord) bool { return h.reported >= e.generation || e.generation <= 1 }
+
+// SetHostState records what an operator decided about a host.
+type SetHostState struct {
+	Host   fleet.HostID    `json:"host"`
+	State  fleet.HostState `json:"state"`
+	By     string          `json:"by"`
+	Reason string          `json:"reason"`
+}
+
+func (SetHostState) number() uint64 { return numSetHostState }
+func (o *SetHostState) code(c *coder) {
+	str(c, &o.Host)
+	enum(c, &o.State)
+	str(c, &o.By)
+	str(c, &o.Reason)
+}
+
+func (o SetHostState) apply(e *entry) OpResult {
+	h, r := e.needHost(o.Host)
+	if r == nil {
+		r = checkText("by", o.By)
+	}
+	if r == nil {
+		r = checkText("reason", o.Reason)
+	}
+	if r != nil {
+		return OpResult{Err: r}
+	}
+	if h.State == o.State {
+		return OpResult{}
+	}
+	if at := e.at[o.Host]; o.State == fleet.HostLeft && len(at.workloads)+len(at.leases) > 0 {
+		r := refuse(CodeState, "host %s still owns %d workloads and holds capacity for %d leases: drain it first", h.Name, len(at.workloads), len(at.leases))
+		r.Host = o.Host
+		r.Holders, _ = e.holders(o.Host)
+		return OpResult{Err: r}
+	}
+	changed := *h
+	changed.State = o.State
+	e.putHost(&changed)
+	message := fmt.Sprintf("host %s is %s%s", h.Name, o.State, by(o.By))
+	if o.Reason != "" {
+		message += ": " + o.Reason
+	}
+	e.hostEvent("host."+o.State.String(), o.Host, message)
+	return OpResult{}
+}
+
+func (e *entry) needHost(id fleet.HostID) (*hostRecord, *Refusal) {
+	if h := e.hosts[id]; h != nil {
+		return h, nil
+	}
+	r := refuse(CodeNotFound, "host %s is not registered: its agent registers it when it joins", id)
+	r.Host = id
+	return nil, r
+}
