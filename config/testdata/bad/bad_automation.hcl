@@ -1,0 +1,3 @@
+cluster { id = "prod" }
+node { id = "host-1" }
+policy { automation = "full" }

@@ -1,0 +1,3 @@
+cluster { id = "prod" }
+node { id = "host-1" }
+capacity { memory = "16 gigs" }

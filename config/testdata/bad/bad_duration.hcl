@@ -1,0 +1,3 @@
+cluster { id = "prod" }
+node { id = "host-1" }
+intervals { pass = "30 seconds" }

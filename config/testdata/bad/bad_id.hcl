@@ -1,0 +1,4 @@
+cluster { id = "prod" }
+node {
+  id = "../../etc"
+}

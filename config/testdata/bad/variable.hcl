@@ -1,0 +1,3 @@
+cluster { id = "prod" }
+node { id = "host-1" }
+rpc { bind = env.BIND }

@@ -1,0 +1,2 @@
+node { zone = "rack-2" }
+driver "region" { dir = "/srv/regions" }

@@ -1,0 +1,2 @@
+cluster { id = "prod" }
+node { id = "host-1" }

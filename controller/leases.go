@@ -1,0 +1,65 @@
+package controller
+
+import (
+	"sync"
+	"time"
+
+	"github.com/placed-dev/placed/fleet"
+)
+
+// Terms of a lease (DESIGN §6). Renewals come to the leader and never enter the
+// log; both sides count on their own monotonic clocks.
+const (
+	LeaseTTL   = 60 * time.Second
+	RenewEvery = 20 * time.Second
+	// expireMargin covers a renewal that is on its way when the time is up.
+	expireMargin = 2 * time.Second
+)
+
+// leaseClock counts the time since the last renewal of every active lease. A
+// new leader starts with a fresh one, which gives every lease one full TTL from
+// its own barrier. Safe for concurrent use.
+type leaseClock struct {
+	mu      sync.Mutex // guards renewed
+	start   time.Time
+	ttl     time.Duration
+	renewed map[fleet.LeaseID]time.Time
+}
+
+func newLeaseClock(start time.Time, ttl time.Duration) *leaseClock {
+	return &leaseClock{start: start, ttl: ttl, renewed: map[fleet.LeaseID]time.Time{}}
+}
+
+// renew notes a renewal; now must carry a monotonic reading.
+func (c *leaseClock) renew(id fleet.LeaseID, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.renewed[id] = now
+}
+
+// expired returns the active leases whose time is up and that an Expire may
+// still change; it forgets leases that are no longer active. The factor 1.01
+// covers a clock that runs 1 % slow on either side.
+func (c *leaseClock) expired(active []fleet.Lease, now time.Time) []fleet.LeaseID {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known := make(map[fleet.LeaseID]time.Time, len(active))
+	var out []fleet.LeaseID
+	for _, l := range active {
+		last, ok := c.renewed[l.ID]
+		if !ok {
+			last = c.start
+			if !ok && l.State == fleet.Granted {
+				last = now // first seen by this leader in this pass
+			}
+		}
+		known[l.ID] = last
+		limit := c.ttl + c.ttl/100 + expireMargin
+		expirable := l.State == fleet.Granted || l.State == fleet.Transferring || l.State == fleet.Prepared
+		if expirable && now.Sub(last) > limit {
+			out = append(out, l.ID)
+		}
+	}
+	c.renewed = known
+	return out
+}
