@@ -9,9 +9,10 @@ import (
 )
 
 // strictQuantile, in thousandths, judges what a move leaves behind, at both ends.
-// It leaves a quarter of the probability that calls a host contended (90 % →
-// 97.5 %): the gap is the hysteresis that ends a chain of moves.
-func (p *pass) strictQuantile() int64 { return (3000 + p.view.Policy.Quantile) / 4 }
+// It leaves half of the probability that calls a host contended (90 % → 95 %):
+// the gap is the hysteresis that ends a chain of moves. A wider gap refuses
+// nearly every destination in a fleet whose hosts are all well used.
+func (p *pass) strictQuantile() int64 { return (1000 + p.view.Policy.Quantile) / 2 }
 
 // terms under which a destination is judged.
 func (p *pass) terms(l *load) scorer.Terms {

@@ -1,0 +1,37 @@
+package api
+
+import "time"
+
+// Point is one observed value.
+type Point struct {
+	T time.Time `json:"t"`
+	V float64   `json:"v"`
+}
+
+// ForecastStep is the forecast for one tick: Quantiles[i] belongs to the level
+// HostForecast.Levels[i].
+type ForecastStep struct {
+	T         time.Time `json:"t"`
+	Quantiles []float64 `json:"quantiles"`
+}
+
+// HostForecast is what a host used and what it is expected to use of one
+// resource. All times are load time; values are in Unit.
+type HostForecast struct {
+	Host     string `json:"host"`
+	Resource string `json:"resource"`
+	// Unit is cores | bytes | bytes/s | units.
+	Unit        string         `json:"unit"`
+	Model       string         `json:"model"`
+	TickSeconds int            `json:"tick_seconds"`
+	History     []Point        `json:"history"` // oldest first
+	Levels      []float64      `json:"levels"`  // ascending, 0..1
+	Steps       []ForecastStep `json:"steps"`
+	Allocatable float64        `json:"allocatable"`
+	// Quantile is the level that must stay below Allocatable.
+	Quantile float64 `json:"quantile"`
+	// Contention is null when no breach is predicted; LeaveBy is the last
+	// load time at which a move still ends before the breach.
+	Contention *Contention `json:"contention"`
+	LeaveBy    time.Time   `json:"leave_by,omitzero"`
+}

@@ -1,0 +1,18 @@
+package api
+
+// Policy is what the passes of every leader obey. Horizon, margin and cool-down
+// are load time.
+type Policy struct {
+	Automation     string  `json:"automation"` // observe | recommend | auto
+	Paused         bool    `json:"paused"`
+	Quantile       float64 `json:"quantile"` // of demand, that must stay below allocatable
+	HorizonS       float64 `json:"horizon_s"`
+	HoldPasses     int64   `json:"hold_passes"`
+	MarginS        float64 `json:"margin_s"`
+	Headroom       float64 `json:"headroom"` // fraction of allocatable a destination keeps free
+	CooldownS      float64 `json:"cooldown_s"`
+	CooldownResetS float64 `json:"cooldown_reset_s"`
+	MovesPerPass   int64   `json:"moves_per_pass"`
+	MovesInFlight  int64   `json:"moves_in_flight"`
+	ChurnPerHour   int64   `json:"churn_per_hour"`
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/placed-dev/placed/api"
+)
+
+func newForecast() *cobra.Command {
+	return asking("forecast [HOST]", "The demand the leader expects of one host, or of all", cobra.MaximumNArgs(1),
+		func(cmd *cobra.Command, a *asker, c *api.Client, args []string) error {
+			host := ""
+			if len(args) == 1 {
+				host = args[0]
+			}
+			forecasts, _, err := c.Forecasts(cmd.Context(), host, a.query())
+			if err != nil {
+				return err
+			}
+			out := cmd.OutOrStdout()
+			if a.json {
+				return printJSON(out, forecasts)
+			}
+			hosts, _, err := c.Hosts(cmd.Context(), a.query())
+			if err != nil {
+				return err
+			}
+			name := hostNames(hosts)
+			for _, f := range forecasts {
+				if err := printForecast(out, f, name); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+}
+
+func printForecast(out io.Writer, f api.HostForecast, name func(string) string) error {
+	fmt.Fprintf(out, "%s %s, allocatable %.3f %s, model %s\n", name(f.Host), f.Resource, f.Allocatable, f.Unit, f.Model)
+	head := "AT"
+	for _, level := range f.Levels {
+		head += fmt.Sprintf("\tq%g", level)
+	}
+	err := table(out, head, func(w io.Writer) {
+		for _, s := range f.Steps {
+			row := []string{s.T.UTC().Format("15:04:05")}
+			for _, v := range s.Quantiles {
+				row = append(row, fmt.Sprintf("%.3f", v))
+			}
+			fmt.Fprintln(w, strings.Join(row, "\t"))
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if c := f.Contention; c != nil {
+		fmt.Fprintf(out, "breach predicted for %s (probability %.0f %%)", c.Breach.UTC().Format("15:04:05"), 100*c.Probability)
+		if !f.LeaveBy.IsZero() {
+			fmt.Fprintf(out, ", leave by %s", f.LeaveBy.UTC().Format("15:04:05"))
+		}
+		fmt.Fprintln(out)
+	}
+	fmt.Fprintln(out)
+	return nil
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/placed-dev/placed/api"
+)
+
+func newInstance() *cobra.Command {
+	instance := &cobra.Command{Use: "instance", Aliases: []string{"workload-list"}, Short: "List workloads, show or move one"}
+	var to, zone, reason string
+	move := asking("move WORKLOAD", "Move a workload now; without a destination the planner chooses", cobra.ExactArgs(1),
+		func(cmd *cobra.Command, a *asker, c *api.Client, args []string) error {
+			accepted, err := c.Move(cmd.Context(), api.MoveRequest{Workload: args[0], DestinationHost: to, DestinationZone: zone, Reason: reason})
+			return printAccepted(cmd.OutOrStdout(), a, accepted, err)
+		})
+	move.Flags().StringVar(&to, "to", "", "destination host (name or id)")
+	move.Flags().StringVar(&zone, "zone", "", "destination zone")
+	move.Flags().StringVar(&reason, "reason", "", "why, for the record")
+	show := asking("show WORKLOAD", "Where a workload is, what it uses, why it is there", cobra.ExactArgs(1), why)
+	instance.AddCommand(asking("list", "The workloads and their owners", cobra.NoArgs, listWorkloads), show, move)
+	return instance
+}
+
+func listWorkloads(cmd *cobra.Command, a *asker, c *api.Client, _ []string) error {
+	workloads, _, err := c.Workloads(cmd.Context(), a.query())
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return printJSON(cmd.OutOrStdout(), workloads)
+	}
+	hosts, _, err := c.Hosts(cmd.Context(), a.query())
+	if err != nil {
+		return err
+	}
+	name := hostNames(hosts)
+	return table(cmd.OutOrStdout(), "WORKLOAD\tHOST\tCPU\tMEMORY\tPRIORITY\tTOLERANCE\tPORT\tLEASE", func(w io.Writer) {
+		for _, v := range workloads {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%g\t%d\t%s\n", v.ID, name(v.Owner), cores(v.Usage), mebibytes(v.Reservation),
+				v.Priority, v.Tolerance, v.Port, v.Lease)
+		}
+	})
+}
+
+func newLease() *cobra.Command {
+	lease := &cobra.Command{Use: "lease", Short: "List leases"}
+	lease.AddCommand(asking("list", "The leases the books keep", cobra.NoArgs,
+		func(cmd *cobra.Command, a *asker, c *api.Client, _ []string) error {
+			leases, _, err := c.Leases(cmd.Context(), a.query())
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return printJSON(cmd.OutOrStdout(), leases)
+			}
+			hosts, _, err := c.Hosts(cmd.Context(), a.query())
+			if err != nil {
+				return err
+			}
+			name := hostNames(hosts)
+			return table(cmd.OutOrStdout(), "LEASE\tKIND\tWORKLOAD\tFROM\tTO\tTYPE\tSTATE\tHOLDS", func(w io.Writer) {
+				for _, l := range leases {
+					holds := "nothing"
+					if l.Active {
+						holds = mebibytes(l.Reservation)
+					}
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.ID, l.Kind, l.Workload, name(l.Source), name(l.Destination), l.Type, l.State, holds)
+				}
+			})
+		}))
+	return lease
+}

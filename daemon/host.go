@@ -1,0 +1,97 @@
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/placed-dev/placed/driver"
+	"github.com/placed-dev/placed/telemetry"
+)
+
+// spareMemory stays free beside an incoming workload: the copy itself needs
+// buffers, and a host without memory kills at random.
+const spareMemory = 64 << 20
+
+// hasRoom is the physical check of G2: whatever the books say, a workload is
+// admitted only if the machine has the memory and the disk for it now.
+func (d *Daemon) hasRoom(_ context.Context, spec driver.Spec) error {
+	memory, err := telemetry.AvailableMemory()
+	if err != nil {
+		return err
+	}
+	if memory < spec.Size+spareMemory {
+		return fmt.Errorf("workload %s needs %d MiB of memory and %d MiB to spare, the machine has %d MiB available", spec.ID, spec.Size>>20, spareMemory>>20, memory>>20)
+	}
+	var disk unix.Statfs_t
+	if err := unix.Statfs(d.cfg.DataDir, &disk); err != nil {
+		return fmt.Errorf("free disk is unknown: %w", err)
+	}
+	if free := int64(disk.Bavail) * disk.Bsize; free < spec.Size {
+		return fmt.Errorf("workload %s could not be saved here: %s has %d MiB free, %d MiB are needed", spec.ID, d.cfg.DataDir, free>>20, spec.Size>>20)
+	}
+	return nil
+}
+
+// flock takes a lock that the kernel drops with the process.
+func flock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%s: another agent runs on this data directory: stop it, or set another node.data_dir", path)
+		}
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	// The number tells an operator whom to stop; the lock, not it, counts.
+	if err := f.Truncate(0); err == nil {
+		_, err = fmt.Fprintln(f, os.Getpid())
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return f, nil
+}
+
+// listenAPI opens the HTTP port; with a client CA it asks for operator
+// certificates.
+func listenAPI(cfg Config) (net.Listener, error) {
+	listener, err := net.Listen("tcp", cfg.API)
+	if err != nil {
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return nil, fmt.Errorf("%w: another process has the port (see `ss -ltnp`): stop it or set api.bind", err)
+		}
+		return nil, err
+	}
+	if cfg.APIClientCA == "" {
+		return listener, nil
+	}
+	pem, err := os.ReadFile(cfg.APIClientCA)
+	if err != nil {
+		listener.Close()
+		return nil, fmt.Errorf("api.client_ca: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		listener.Close()
+		return nil, fmt.Errorf("api.client_ca: %s holds no PEM certificate", cfg.APIClientCA)
+	}
+	pair, err := tls.LoadX509KeyPair(cfg.Transport.CertFile, cfg.Transport.KeyFile)
+	if err != nil {
+		listener.Close()
+		return nil, fmt.Errorf("certificate of the HTTP API: %w", err)
+	}
+	return tls.NewListener(listener, &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair},
+		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool, NextProtos: []string{"h2", "http/1.1"}}), nil
+}

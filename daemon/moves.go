@@ -1,0 +1,113 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/placed-dev/placed/fleet"
+	"github.com/placed-dev/placed/fsm"
+	"github.com/placed-dev/placed/migrator"
+)
+
+// moves carries out the migrations that this host is the source of: it owns
+// their goroutines, and records their outcome in the books.
+type moves struct {
+	migrator *migrator.Migrator
+	books    *books
+	log      hclog.Logger
+	queue    chan fleet.Lease
+
+	mu      sync.Mutex
+	running map[fleet.LeaseID]bool // guarded by mu
+}
+
+// maxMoves bounds the migrations from one host at once; the policy's budget is
+// lower. More wait in the queue, whose end refuses: the leader asks again.
+const (
+	maxMoves  = 4
+	moveQueue = 16
+)
+
+func newMoves(m *migrator.Migrator, b *books, log hclog.Logger) *moves {
+	return &moves{migrator: m, books: b, log: log,
+		queue: make(chan fleet.Lease, moveQueue), running: map[fleet.LeaseID]bool{}}
+}
+
+// start queues a migration; one that is queued or running already is joined.
+func (m *moves) start(lease fleet.Lease) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.running[lease.ID] {
+		return nil
+	}
+	select {
+	case m.queue <- lease:
+		m.running[lease.ID] = true
+		return nil
+	default:
+		return fmt.Errorf("this host has %d migrations waiting already", moveQueue)
+	}
+}
+
+// Run carries out queued migrations until ctx ends, and returns when all of them
+// have ended. The migrator decides what an ending context means for a move: it
+// aborts before the last phase and finishes in it.
+func (m *moves) Run(ctx context.Context) error {
+	var group errgroup.Group
+	for range maxMoves {
+		group.Go(func() error {
+			for {
+				select {
+				case <-ctx.Done():
+					return nil
+				case lease := <-m.queue:
+					m.carryOut(ctx, lease)
+				}
+			}
+		})
+	}
+	return group.Wait()
+}
+
+func (m *moves) carryOut(ctx context.Context, lease fleet.Lease) {
+	defer func() {
+		m.mu.Lock()
+		delete(m.running, lease.ID)
+		m.mu.Unlock()
+	}()
+	err := m.migrator.Migrate(ctx, lease)
+	if err != nil {
+		m.log.Warn("migration ended without a commit", "lease", lease.ID, "workload", lease.Workload, "host", lease.Destination, "error", err)
+	}
+	if errors.Is(err, migrator.ErrBusy) || errors.Is(err, migrator.ErrNotRunning) {
+		return
+	}
+	m.record(ctx, lease, err)
+}
+
+// record writes what a migration cost into the books, where every agent can show
+// it and the leader later judges the prediction.
+func (m *moves) record(ctx context.Context, lease fleet.Lease, failure error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	// The books fill in what they know themselves: ends, commit, prediction.
+	outcome := fsm.MigrationOutcome{Lease: lease.ID}
+	if failure != nil {
+		outcome.Error = failure.Error()
+	}
+	for _, p := range m.migrator.Progress() {
+		if p.Lease == lease.ID {
+			outcome.Tracker, outcome.Rounds, outcome.Wire = p.Tracker, int64(len(p.Rounds)), p.Wire
+			outcome.Downtime, outcome.Duration = p.Downtime, p.Ended.Sub(p.Started)
+		}
+	}
+	if _, err := m.books.Propose(ctx, fsm.RecordOutcome{Outcome: outcome}); err != nil {
+		m.log.Warn("the outcome of a migration could not be recorded", "lease", lease.ID, "workload", lease.Workload, "error", err)
+	}
+}

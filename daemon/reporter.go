@@ -1,0 +1,272 @@
+package daemon
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/placed-dev/placed/controller"
+	"github.com/placed-dev/placed/driver"
+	"github.com/placed-dev/placed/fleet"
+	"github.com/placed-dev/placed/fsm"
+	"github.com/placed-dev/placed/peer"
+	"github.com/placed-dev/placed/predictor"
+	"github.com/placed-dev/placed/telemetry"
+)
+
+// reporter samples what runs on this host and tells every voter, itself among
+// them. It measures processes; it never reads a trace.
+type reporter struct {
+	self      fleet.HostID
+	boot      string
+	clock     fleet.LoadClock
+	inventory *inventory
+	sampler   *telemetry.Sampler
+	ticks     *telemetry.Accumulator
+	series    *seriesSet
+	books     *books
+	peers     *peer.Client
+	reports   *controller.Reports
+	progress  func() []fleet.Progress
+	intervals func() (sample, report time.Duration)
+	log       hclog.Logger
+
+	seq       uint64
+	contended time.Duration
+	newest    map[fleet.WorkloadID]telemetry.TickValue
+	profiled  map[fleet.WorkloadID]int64 // load day of the last profile
+
+	mu      sync.Mutex // guards voters
+	voters  map[fleet.HostID]*voterLine
+	sending sync.WaitGroup
+}
+
+// voterLine is the state of reporting to one voter: at most one report is on its
+// way, a newer one replaces what would wait.
+type voterLine struct {
+	busy bool
+	full bool // it asked for a day of residuals
+	bad  bool // the last report failed; logged once
+}
+
+// dayOfResiduals is what a voter gets that asked for everything.
+const dayOfResiduals = int(24 * time.Hour / fleet.Tick)
+
+// Run samples and reports until ctx ends.
+func (r *reporter) Run(ctx context.Context) error {
+	r.newest = map[fleet.WorkloadID]telemetry.TickValue{}
+	r.profiled = map[fleet.WorkloadID]int64{}
+	r.voters = map[fleet.HostID]*voterLine{}
+	defer r.sending.Wait()
+	interval, _ := r.intervals()
+	timer := time.NewTimer(interval)
+	defer timer.Stop()
+	last, reported := time.Now(), time.Time{}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+		now := time.Now()
+		report := r.sample(ctx, now, now.Sub(last))
+		last = now
+		sampleEvery, reportEvery := r.intervals()
+		if now.Sub(reported) >= reportEvery-sampleEvery/2 {
+			reported = now
+			r.send(ctx, report)
+			r.profile(ctx, now)
+		}
+		// Jitter of a tenth keeps a fleet from reporting in step.
+		jitter := time.Duration(rand.Int64N(int64(sampleEvery)/10 + 1))
+		timer.Reset(max(sampleEvery-time.Since(now)-sampleEvery/20+jitter, sampleEvery/10))
+	}
+}
+
+// sample measures one interval and makes the report of it.
+func (r *reporter) sample(ctx context.Context, now time.Time, took time.Duration) controller.Report {
+	at := r.clock.At(now)
+	found := r.inventory.observe(ctx)
+	pids := map[fleet.WorkloadID]telemetry.Process{}
+	here := map[fleet.WorkloadID]bool{}
+	for _, f := range found {
+		here[f.Spec.ID] = true
+		if f.State == driver.Running && f.PID > 0 {
+			pids[f.Spec.ID] = telemetry.Process{PID: f.PID, StartTime: f.StartTime}
+		}
+	}
+	samples := r.sampler.Sample(now, at, pids)
+	r.seq++
+	report := controller.Report{Host: r.self, Boot: r.boot, Seq: r.seq, At: at, Migrations: r.progress()}
+	for id, s := range samples {
+		r.ticks.Add(id, s)
+		report.Usage = report.Usage.Add(fleet.Vector{CPU: s.Usage.CPU, Memory: s.Usage.Memory})
+	}
+	for _, v := range r.ticks.Complete(at) {
+		r.newest[v.Workload] = v
+		if err := r.series.observe(v); err != nil {
+			r.log.Warn("a tick could not be kept in the history", "workload", v.Workload, "error", err)
+		}
+	}
+	if host, ok := r.books.host(r.self); ok && report.Usage.CPU > host.Allocatable().CPU {
+		r.contended += took
+	}
+	report.Contended = r.contended.Seconds()
+	for _, f := range found {
+		id := f.Spec.ID
+		if f.State != driver.Running {
+			continue
+		}
+		w := controller.WorkloadReport{ID: id, Usage: samples[id].Usage, Wait: samples[id].Wait, Size: f.Spec.Size}
+		if v, ok := r.newest[id]; ok {
+			w.Tick, w.TickCPU = v.Tick, v.Mean.CPU
+		}
+		w.WriteRate = writeRate(report.Migrations, id)
+		report.Workloads = append(report.Workloads, w)
+	}
+	for id := range r.newest {
+		if !here[id] {
+			delete(r.newest, id)
+			r.ticks.Forget(id)
+		}
+	}
+	r.series.keep(here)
+	return report
+}
+
+// writeRate is the newest measurement of any move of the workload, 0 if none.
+func writeRate(moves []fleet.Progress, id fleet.WorkloadID) int64 {
+	rate := int64(0)
+	for _, p := range moves {
+		if p.Workload == id && len(p.Rounds) > 0 {
+			rate = p.Rounds[len(p.Rounds)-1].WriteRate
+		}
+	}
+	return rate
+}
+
+// send passes a report to every voter at once. A voter that is slow or away
+// costs the others nothing.
+func (r *reporter) send(ctx context.Context, report controller.Report) {
+	var voters []fleet.Host
+	r.books.Read(func(s *fsm.State) {
+		for _, h := range s.Hosts() {
+			if h.Voter && h.State != fleet.HostLeft {
+				voters = append(voters, h)
+			}
+		}
+	})
+	for _, v := range voters {
+		r.mu.Lock()
+		line := r.voters[v.ID]
+		if line == nil {
+			line = &voterLine{full: true}
+			r.voters[v.ID] = line
+		}
+		full, busy := line.full, line.busy
+		line.busy = true
+		r.mu.Unlock()
+		if busy {
+			continue
+		}
+		filled := r.fill(report, full)
+		if v.ID == r.self {
+			r.done(line, v, r.reports.Add(filled, time.Now()), nil)
+			continue
+		}
+		r.sending.Add(1)
+		go func() { // bounded: one per voter
+			defer r.sending.Done()
+			limited, cancel := context.WithTimeout(ctx, 5*time.Second)
+			defer cancel()
+			ack, err := peer.Call[controller.Report, controller.Ack](limited, r.peers, addressOf(v), callReport, filled)
+			r.done(line, v, ack, err)
+		}()
+	}
+}
+
+// fill adds the series: the newest residual, or a day of them.
+func (r *reporter) fill(report controller.Report, full bool) controller.Report {
+	n := 1
+	if full {
+		n = dayOfResiduals
+	}
+	workloads := make([]controller.WorkloadReport, len(report.Workloads))
+	for i, w := range report.Workloads {
+		if series, ok := r.series.report(w.ID, n); ok {
+			w.Series = series
+		}
+		workloads[i] = w
+	}
+	report.Workloads = workloads
+	return report
+}
+
+func (r *reporter) done(line *voterLine, v fleet.Host, ack controller.Ack, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	line.busy = false
+	switch {
+	case err != nil && !line.bad:
+		line.bad, line.full = true, true
+		r.log.Warn("a voter does not take reports; tried again with the next one", "host", v.Name, "error", err)
+	case err == nil:
+		if line.bad {
+			r.log.Info("a voter takes reports again", "host", v.Name)
+		}
+		line.bad, line.full = false, ack.Full
+	}
+}
+
+// profile puts the compact profile of every workload into the books once a load
+// day: it is what remains when this host is lost with its history.
+func (r *reporter) profile(ctx context.Context, now time.Time) {
+	day := r.clock.At(now).Unix() / int64(24*time.Hour/time.Second)
+	var ops []fsm.Operation
+	var ids []fleet.WorkloadID
+	for id := range r.newest {
+		if done, ok := r.profiled[id]; ok && done == day || len(ops) == fsm.MaxOperations {
+			continue
+		}
+		var reservation int64
+		mine := false
+		r.books.Read(func(s *fsm.State) {
+			w, ok := s.Workload(id)
+			mine, reservation = ok && w.Owner == r.self, w.Reservation.CPU
+		})
+		if !mine {
+			continue
+		}
+		blob, category, err := r.series.profile(id, reservation)
+		if err != nil {
+			r.log.Warn("no profile of a workload", "workload", id, "error", err)
+			continue
+		}
+		ops = append(ops, fsm.PutProfile{Workload: id, Blob: blob, Category: category})
+		ids = append(ids, id)
+	}
+	if len(ops) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if _, err := r.books.Propose(ctx, ops...); err != nil {
+		r.log.Debug("profiles wait for a leader", "error", err)
+		return
+	}
+	for _, id := range ids {
+		r.profiled[id] = day
+	}
+}
+
+// profile makes the compact profile of one workload.
+func (s *seriesSet) profile(id fleet.WorkloadID, reservation int64) (blob []byte, category string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := predictor.ProfileOf(map[fleet.Resource]*predictor.Series{fleet.CPU: s.of(id)}, reservation)
+	blob, err = p.MarshalBinary()
+	return blob, string(p.Category), err
+}

@@ -1,0 +1,161 @@
+package httpapi
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+
+	"github.com/placed-dev/placed/api"
+)
+
+// maxBody bounds what a write may send.
+const maxBody = 64 << 10
+
+// setPolicy changes the fields that the body names and keeps the others, so that
+// an old client cannot reset a field that it does not know.
+func (s *Server) setPolicy(w http.ResponseWriter, r *http.Request) error {
+	return s.write(w, r, func(ctx context.Context, id Write, decode func(any) error) (api.Accepted, error) {
+		if err := s.backend.Sync(ctx); err != nil {
+			return api.Accepted{}, err
+		}
+		policy, err := s.backend.Policy(ctx)
+		if err != nil {
+			return api.Accepted{}, err
+		}
+		if err := decode(&policy); err != nil {
+			return api.Accepted{}, err
+		}
+		if _, err := FleetPolicy(policy); err != nil {
+			return api.Accepted{}, err
+		}
+		return s.backend.SetPolicy(ctx, id, policy)
+	})
+}
+
+func (s *Server) move(w http.ResponseWriter, r *http.Request) error {
+	return s.write(w, r, func(ctx context.Context, id Write, decode func(any) error) (api.Accepted, error) {
+		var request api.MoveRequest
+		if err := decode(&request); err != nil {
+			return api.Accepted{}, err
+		}
+		if request.Workload == "" {
+			return api.Accepted{}, invalid(`add "workload"`, "move: workload is missing")
+		}
+		if request.DestinationHost != "" && request.DestinationZone != "" {
+			return api.Accepted{}, invalid("keep one of the two, or neither", "move of %s: destination_host and destination_zone exclude each other", request.Workload)
+		}
+		if request.DestinationHost != "" {
+			host, err := s.findHost(ctx, request.DestinationHost)
+			if err != nil {
+				return api.Accepted{}, err
+			}
+			request.DestinationHost = host.ID
+		}
+		return s.backend.Move(ctx, id, request)
+	})
+}
+
+func (s *Server) drain(w http.ResponseWriter, r *http.Request) error {
+	return s.write(w, r, func(ctx context.Context, id Write, decode func(any) error) (api.Accepted, error) {
+		var request struct {
+			Drain *bool `json:"drain"`
+			api.DrainRequest
+		}
+		if err := decode(&request); err != nil {
+			return api.Accepted{}, err
+		}
+		if request.Drain == nil {
+			return api.Accepted{}, invalid(`send {"drain": true} or {"drain": false}`, "drain is missing")
+		}
+		request.DrainRequest.Drain = *request.Drain
+		host, err := s.findHost(ctx, r.PathValue("id"))
+		if err != nil {
+			return api.Accepted{}, err
+		}
+		return s.backend.Drain(ctx, id, host.ID, request.DrainRequest)
+	})
+}
+
+// write checks what every write needs and answers with its index.
+func (s *Server) write(w http.ResponseWriter, r *http.Request, do func(context.Context, Write, func(any) error) (api.Accepted, error)) error {
+	if err := checkContentType(r); err != nil {
+		return err
+	}
+	id, err := writeID(r)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), s.config.Timeout)
+	defer cancel()
+	decode := func(v any) error { return decodeBody(w, r, v) }
+	accepted, err := do(ctx, id, decode)
+	s.backend.Meta().Write(w.Header())
+	if err != nil {
+		return err
+	}
+	s.logger.Info("write accepted", "method", r.Method, "path", r.URL.Path, "by", id.By, "index", accepted.Index)
+	s.writeJSON(w, r, http.StatusOK, accepted)
+	return nil
+}
+
+// checkContentType: forms and plain text are what a foreign page can send
+// without asking first, so only JSON is a write.
+func checkContentType(r *http.Request) error {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != "application/json" {
+		return refusal(http.StatusUnsupportedMediaType, "content type %.60q cannot be read", r.Header.Get("Content-Type")).
+			withHint("send JSON with Content-Type: application/json")
+	}
+	return nil
+}
+
+func decodeBody(w http.ResponseWriter, r *http.Request, v any) error {
+	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(v)
+	if err == nil {
+		if _, err = decoder.Token(); errors.Is(err, io.EOF) {
+			return nil
+		}
+		err = fmt.Errorf("more than one JSON value")
+	}
+	var tooBig *http.MaxBytesError
+	if errors.As(err, &tooBig) {
+		return refusal(http.StatusRequestEntityTooLarge, "the body has more than %d bytes", tooBig.Limit).withHint("send less")
+	}
+	return invalid("GET /v1/openapi.json describes the body", "the body is not what is expected: %s", err)
+}
+
+// writeID takes the caller's id of the write, or makes one.
+func writeID(r *http.Request) (Write, error) {
+	id := r.Header.Get(api.HeaderIdempotency)
+	if len(id) > 64 {
+		return Write{}, invalid("use at most 64 characters, for example a UUID", "header %s has %d characters", api.HeaderIdempotency, len(id))
+	}
+	if id == "" {
+		id = rand.Text()
+	}
+	return Write{ID: id, By: caller(r)}, nil
+}
+
+// caller names who asks: the identity of the client certificate, or the address.
+func caller(r *http.Request) string {
+	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		leaf := r.TLS.PeerCertificates[0]
+		if len(leaf.URIs) > 0 {
+			return leaf.URIs[0].String()
+		}
+		return leaf.Subject.String()
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return "operator on a local socket"
+	}
+	return "operator at " + host
+}
