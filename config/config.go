@@ -201,7 +201,7 @@ func Default() Config {
 		Intervals:  &Intervals{Sample: "5s", Report: "5s", Pass: "30s"},
 		Policy: &Policy{
 			Automation: "observe", Quantile: 0.9, Horizon: "1h", HoldPasses: 2, Margin: "0s", Headroom: 0.05,
-			Cooldown: "30m", CooldownReset: "24h", MovesPerPass: 1, MovesInFlight: 2, ChurnPerHour: 4,
+			Cooldown: "2h", CooldownReset: "24h", MovesPerPass: 1, MovesInFlight: 2, ChurnPerHour: 4,
 		},
 		Limits: &Limits{Connections: 1024, History: "720h"},
 		where:  map[string]place{},

@@ -63,7 +63,7 @@ func DefaultPolicy() Policy {
 		HoldPasses: 2,
 		Margin:     0,
 		Headroom:   50,
-		Cooldown:   30 * time.Minute, CooldownReset: 24 * time.Hour,
+		Cooldown:   2 * time.Hour, CooldownReset: 24 * time.Hour,
 		MovesPerPass: 1, MovesInFlight: 2, ChurnPerHour: 4,
 	}
 }
