@@ -96,6 +96,11 @@ func (c *Client) Move(ctx context.Context, m MoveRequest) (Accepted, error) {
 	return c.write(ctx, http.MethodPost, "/v1/move", m)
 }
 
+// ResolveLease ends a lease of unknown outcome by an operator's word.
+func (c *Client) ResolveLease(ctx context.Context, r ResolveRequest) (Accepted, error) {
+	return c.write(ctx, http.MethodPost, "/v1/lease/resolve", r)
+}
+
 // Drain moves everything off a host (id or name); with maintenance it then stays
 // out of use until Undrain.
 func (c *Client) Drain(ctx context.Context, host string, maintenance bool, reason string) (Accepted, error) {

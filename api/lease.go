@@ -9,6 +9,14 @@ type Token struct {
 	Index      uint64 `json:"index"`
 }
 
+// ResolveRequest is an operator's word on a lease that cannot settle by itself.
+type ResolveRequest struct {
+	Lease string `json:"lease"`
+	// Commit: the destination owns the workload; else its source does.
+	Commit bool   `json:"commit"`
+	Reason string `json:"reason"`
+}
+
 // Lease reserves capacity at a destination for one workload.
 type Lease struct {
 	ID          string `json:"id"`

@@ -86,19 +86,15 @@ func (b backend) Status(ctx context.Context) (api.Status, error) {
 		s.Contentions = len(plan.Plan.Contentions)
 	}
 	b.d.replica.Read(func(state *fsm.State) {
-		for _, l := range state.AllLeases() {
+		for _, l := range state.Leases() {
 			if l.Kind != fleet.LeaseMigration {
 				continue
 			}
-			switch l.State {
-			case fleet.Released:
-				s.MigrationsTotal++
-			case fleet.Aborted:
-				s.MigrationsFailed++
-			default:
+			if l.State != fleet.Released && l.State != fleet.Aborted {
 				s.MigrationsActive++
 			}
 		}
+		s.MigrationsTotal, s.MigrationsFailed = state.Ended()
 	})
 	s.Problems = append(s.Problems, b.problems(view, known)...)
 	s.Healthy = len(s.Problems) == 0
@@ -467,6 +463,15 @@ func (b backend) Move(ctx context.Context, w httpapi.Write, request api.MoveRequ
 	}
 	to := b.d.ref(answer.Lease.Destination).Name
 	return api.Accepted{Index: answer.Lease.Token.Index, Message: fmt.Sprintf("lease %s granted: %s moves to %s", answer.Lease.ID, answer.Lease.Workload, to)}, nil
+}
+
+func (b backend) Resolve(ctx context.Context, w httpapi.Write, request api.ResolveRequest) (api.Accepted, error) {
+	owner := "its source"
+	if request.Commit {
+		owner = "its destination"
+	}
+	return b.propose(ctx, fsm.Resolve{Lease: fleet.LeaseID(request.Lease), Commit: request.Commit, By: w.By, Reason: request.Reason},
+		fmt.Sprintf("lease %s resolved: the workload belongs to %s", request.Lease, owner))
 }
 
 func (b backend) Drain(ctx context.Context, w httpapi.Write, host string, request api.DrainRequest) (api.Accepted, error) {

@@ -150,28 +150,38 @@ func workloadOf(s driver.Spec, owner fleet.HostID) fleet.Workload {
 // restoreSaved starts what a planned stop has saved here and the books still give
 // to this host. A saved workload under an active lease is the migrator's.
 func (d *Daemon) restoreSaved(ctx context.Context) error {
+	var errs []error
 	for _, f := range d.inventory.last() {
-		if f.State != driver.Stopped {
-			continue
+		if f.State == driver.Stopped {
+			errs = append(errs, d.restore(ctx, f))
 		}
-		id := f.Spec.ID
-		var w fleet.Workload
-		var known, leased bool
-		d.books.Read(func(s *fsm.State) {
-			w, known = s.Workload(id)
-			_, leased = s.LeaseOf(id)
-		})
-		if !known || w.Owner != d.self || leased {
-			d.log.Warn("a saved workload is not started: the books do not give it to this host alone", "workload", id, "host", w.Owner, "leased", leased)
-			continue
-		}
-		if _, err := d.drivers[f.Spec.Driver].Start(ctx, f.Spec, f.Token); err != nil {
-			return fmt.Errorf("restore workload %s: %w", id, err)
-		}
-		d.log.Info("workload restored", "workload", id)
 	}
 	d.inventory.observe(ctx)
 	d.proxyNudge()
+	return errors.Join(errs...)
+}
+
+// restore starts one saved workload, if the books give it to this host alone and
+// this host's own last word does not speak against it.
+func (d *Daemon) restore(ctx context.Context, f driver.Found) error {
+	id := f.Spec.ID
+	var w fleet.Workload
+	var known, leased bool
+	d.books.Read(func(s *fsm.State) {
+		w, known = s.Workload(id)
+		_, leased = s.LeaseOf(id)
+	})
+	if !known || w.Owner != d.self || leased {
+		d.log.Warn("a saved workload is not started: the books do not give it to this host alone", "workload", id, "host", w.Owner, "leased", leased)
+		return nil
+	}
+	if err := d.migrator.MayStart(id, f.Token); err != nil {
+		return err
+	}
+	if _, err := d.drivers[f.Spec.Driver].Start(ctx, f.Spec, f.Token); err != nil {
+		return fmt.Errorf("restore workload %s: %w", id, err)
+	}
+	d.log.Info("workload restored", "workload", id)
 	return nil
 }
 

@@ -185,6 +185,10 @@ func (e *entry) judge(l *leaseRecord) OpResult {
 	case destination == SeenPrepared:
 		e.leaseEvent(l, fmt.Sprintf("ALARM: workload %s runs on neither end: the source is %s and the destination holds digest %q, the books know %q: placed lease resolve %s",
 			l.Workload, source, l.destination.Digest, l.Digest, l.ID))
+	case source == SeenFrozen && destination == SeenAbsent:
+		// A destination reports absent only once its own Refused is on
+		// disk: it will never run this copy, and the source has the only one.
+		return e.abort(l, true, "the source holds the only copy, frozen; the destination holds nothing and has refused")
 	default:
 		e.leaseEvent(l, fmt.Sprintf("ALARM: workload %s runs on neither end (source %s, destination %s): placed lease resolve %s",
 			l.Workload, source, destination, l.ID))

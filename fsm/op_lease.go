@@ -319,6 +319,14 @@ func (e *entry) step(l *leaseRecord, to fleet.LeaseState, message string, change
 		change(&next)
 	}
 	e.putLease(&next)
+	if l.Kind == fleet.LeaseMigration && l.State != to {
+		switch to {
+		case fleet.Released:
+			e.released++
+		case fleet.Aborted:
+			e.aborted++
+		}
+	}
 	e.leaseEvent(&next, fmt.Sprintf("lease %s: %s", l.ID, message))
 	return OpResult{Lease: copyLease(&next)}
 }

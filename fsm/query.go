@@ -88,6 +88,10 @@ func (s *State) listLeases(ids []fleet.LeaseID) []fleet.Lease {
 	return out
 }
 
+// Ended counts the migrations since the cluster began: carried through, and
+// ended without a commit.
+func (s *State) Ended() (released, aborted uint64) { return s.released, s.aborted }
+
 // Lease returns one lease, active or recently ended.
 func (s *State) Lease(id fleet.LeaseID) (fleet.Lease, bool) {
 	if l := s.leases[id]; l != nil {

@@ -94,6 +94,8 @@ func (c *coder) state(s *State) {
 			}
 			c.result(*r)
 		})
+		c.uint(&s.released)
+		c.uint(&s.aborted)
 	})
 }
 

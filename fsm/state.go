@@ -46,6 +46,9 @@ type State struct {
 	decisions ring[decisionRecord]
 	outcomes  ring[MigrationOutcome]
 	results   resultLog
+	// released and aborted count how every migration ended, also those whose
+	// leases have been forgotten.
+	released, aborted uint64
 
 	books // indexes, rebuilt by Restore
 }

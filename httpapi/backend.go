@@ -44,6 +44,7 @@ type Backend interface {
 	// Writes go to the leader, wherever it is, and return when committed.
 	SetPolicy(ctx context.Context, w Write, policy api.Policy) (api.Accepted, error)
 	Move(ctx context.Context, w Write, request api.MoveRequest) (api.Accepted, error)
+	Resolve(ctx context.Context, w Write, request api.ResolveRequest) (api.Accepted, error)
 	Drain(ctx context.Context, w Write, host string, request api.DrainRequest) (api.Accepted, error)
 
 	// Events returns the kept events after the cursor, oldest first, at most

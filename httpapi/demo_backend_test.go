@@ -262,6 +262,13 @@ func (d *demo) SetPolicy(_ context.Context, w Write, policy api.Policy) (api.Acc
 	})
 }
 
+func (d *demo) Resolve(_ context.Context, w Write, request api.ResolveRequest) (api.Accepted, error) {
+	if request.Lease != "L41" {
+		return api.Accepted{}, fmt.Errorf("lease %s: %w", request.Lease, ErrNotFound)
+	}
+	return api.Accepted{Index: 7, Message: fmt.Sprintf("resolved by %s: commit %v", w.By, request.Commit)}, nil
+}
+
 func (d *demo) Move(_ context.Context, w Write, request api.MoveRequest) (api.Accepted, error) {
 	return d.once(w, func() (api.Accepted, error) {
 		i := slices.IndexFunc(d.workloads, func(w demoWorkload) bool { return w.id == request.Workload })

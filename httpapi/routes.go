@@ -27,6 +27,7 @@ func (s *Server) routes() []route {
 		{http.MethodGet, "/v1/workloads", s.read(s.workloads)},
 		{http.MethodGet, "/v1/workload/{id...}", s.read(s.workload)},
 		{http.MethodGet, "/v1/leases", s.read(s.leases)},
+		{http.MethodPost, "/v1/lease/resolve", s.resolve},
 		{http.MethodGet, "/v1/migrations", s.read(s.migrations)},
 		{http.MethodGet, "/v1/decisions", s.read(s.decisions)},
 		{http.MethodGet, "/v1/forecasts", s.read(s.forecasts)},

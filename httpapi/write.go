@@ -61,6 +61,30 @@ func (s *Server) move(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
+// resolve takes an operator's word on a lease. It wants a reason: the word stays in
+// the record, and the next shift must understand it.
+func (s *Server) resolve(w http.ResponseWriter, r *http.Request) error {
+	return s.write(w, r, func(ctx context.Context, id Write, decode func(any) error) (api.Accepted, error) {
+		var request struct {
+			Commit *bool `json:"commit"`
+			api.ResolveRequest
+		}
+		if err := decode(&request); err != nil {
+			return api.Accepted{}, err
+		}
+		switch {
+		case request.Lease == "":
+			return api.Accepted{}, invalid(`add "lease"`, "lease is missing")
+		case request.Commit == nil:
+			return api.Accepted{}, invalid(`send "commit": true if the destination owns the workload, false if the source does`, "commit is missing")
+		case request.Reason == "":
+			return api.Accepted{}, invalid(`add "reason": how you know`, "reason is missing")
+		}
+		request.ResolveRequest.Commit = *request.Commit
+		return s.backend.Resolve(ctx, id, request.ResolveRequest)
+	})
+}
+
 func (s *Server) drain(w http.ResponseWriter, r *http.Request) error {
 	return s.write(w, r, func(ctx context.Context, id Write, decode func(any) error) (api.Accepted, error) {
 		var request struct {

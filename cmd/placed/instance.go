@@ -47,7 +47,21 @@ func listWorkloads(cmd *cobra.Command, a *asker, c *api.Client, _ []string) erro
 }
 
 func newLease() *cobra.Command {
-	lease := &cobra.Command{Use: "lease", Short: "List leases"}
+	lease := &cobra.Command{Use: "lease", Short: "List leases, resolve one whose end nobody knows"}
+	var owner, reason string
+	resolve := asking("resolve LEASE", "Say who owns the workload of a lease that cannot settle by itself", cobra.ExactArgs(1),
+		func(cmd *cobra.Command, a *asker, c *api.Client, args []string) error {
+			if owner != "source" && owner != "destination" {
+				return fmt.Errorf("--owner %q: want source or destination; look at both hosts first, a wrong word loses the workload", owner)
+			}
+			accepted, err := c.ResolveLease(cmd.Context(), api.ResolveRequest{Lease: args[0], Commit: owner == "destination", Reason: reason})
+			return printAccepted(cmd.OutOrStdout(), a, accepted, err)
+		})
+	resolve.Flags().StringVar(&owner, "owner", "", "source | destination: who has the workload")
+	resolve.Flags().StringVar(&reason, "reason", "", "how you know, for the record")
+	must(resolve.MarkFlagRequired("owner"))
+	must(resolve.MarkFlagRequired("reason"))
+	lease.AddCommand(resolve)
 	lease.AddCommand(asking("list", "The leases the books keep", cobra.NoArgs,
 		func(cmd *cobra.Command, a *asker, c *api.Client, _ []string) error {
 			leases, _, err := c.Leases(cmd.Context(), a.query())
