@@ -24,10 +24,10 @@ build: ## build bin/placed
 	@mkdir -p bin
 	$(BUILD) -o bin/placed ./cmd/placed
 
-demo: tools build ## run a fleet of three agents with real workloads; open the address it prints
-	bin/placed dev
+demo: build ## run a fleet of three agents with real workloads; open the address it prints
+	bin/placed dev --data-dir dev-data
 
-demo-proof: tools build ## seeds 1-10 with automation observe and auto: moves happen and contention falls
+demo-proof: build ## seeds 1-10 with automation observe and auto: moves happen and contention falls
 	scripts/demo-proof
 
 check: ## the inner loop: vet, lint and the quick tests, under 90 s

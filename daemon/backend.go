@@ -10,6 +10,7 @@ import (
 
 	"github.com/placed-dev/placed/api"
 	"github.com/placed-dev/placed/consensus"
+	"github.com/placed-dev/placed/controller"
 	"github.com/placed-dev/placed/fleet"
 	"github.com/placed-dev/placed/fsm"
 	"github.com/placed-dev/placed/httpapi"
@@ -123,10 +124,32 @@ func (b backend) problems(view fleet.View, leader bool) []api.Problem {
 			out = append(out, api.Problem{Code: "overbooked", Host: string(h.ID), Message: fmt.Sprintf("%s holds more than it can give", h.Name), Hint: "drain it or raise its capacity; nothing is granted toward it"})
 		}
 	}
+	out = append(out, b.absent(view)...)
 	for _, l := range view.Leases {
 		if l.State == fleet.Uncertain {
 			out = append(out, api.Problem{Code: "lease_uncertain", Workload: string(l.Workload), Message: fmt.Sprintf("nobody knows how lease %s of %s ended", l.ID, l.Workload),
 				Hint: "bring both hosts back, or resolve the lease by hand"})
+		}
+	}
+	return out
+}
+
+// absent lists workloads that their owner, alive and reporting, does not run.
+// Around a move the report lags behind the books, so leased ones are left out.
+func (b backend) absent(view fleet.View) (out []api.Problem) {
+	leased := map[fleet.WorkloadID]bool{}
+	for _, l := range view.Leases {
+		leased[l.Workload] = true
+	}
+	for _, w := range view.Workloads {
+		report, received, ok := b.d.reports.Newest(w.Owner)
+		if !ok || leased[w.ID] || w.ManagedBy != "" || time.Since(received) > b.d.cfg.staleAfter() {
+			continue
+		}
+		if !slices.ContainsFunc(report.Workloads, func(r controller.WorkloadReport) bool { return r.ID == w.ID }) {
+			out = append(out, api.Problem{Code: "workload_absent", Workload: string(w.ID), Host: string(w.Owner),
+				Message: fmt.Sprintf("%s does not run on %s, which owns it", w.ID, b.d.ref(w.Owner).Name),
+				Hint:    "see that host's agent log; what is left of its state lies under its data directory"})
 		}
 	}
 	return out

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"sync"
 	"time"
@@ -276,9 +275,6 @@ func (p *proxy) served(id fleet.WorkloadID) bool {
 	w, ok := p.workload(id)
 	return ok && w.Port != 0
 }
-
-// trafficAddress is where other proxies reach this host's.
-func trafficAddress(ip string, port int) string { return net.JoinHostPort(ip, fmt.Sprint(port)) }
 
 // noTraffic is for hosts without a proxy: their workloads are reached otherwise.
 type noTraffic struct{ moved func(fleet.WorkloadID) }

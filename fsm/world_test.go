@@ -87,11 +87,6 @@ func newFleet(t testing.TB) *world {
 	return w
 }
 
-func (w *world) grant(t testing.TB, workload, to string, kind fleet.MigrationType) fleet.Lease {
-	t.Helper()
-	return *w.must(t, "h1", Grant{Workload: fleet.WorkloadID(workload), Destination: fleet.HostID(to), Type: kind}).Ops[0].Lease
-}
-
 func snapshotBytes(t testing.TB, s *State) []byte {
 	t.Helper()
 	var buf bytes.Buffer

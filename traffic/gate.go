@@ -60,7 +60,7 @@ func (g *gate) enter(ctx context.Context, a admission, wait waits) (pass, error)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for {
-		reason, limit := g.obstacle(a, wait)
+		limit, reason := g.obstacle(a, wait)
 		if reason == nil {
 			g.inflight++
 			return pass{target: g.route.target()}, nil
@@ -77,16 +77,16 @@ func (g *gate) enter(ctx context.Context, a admission, wait waits) (pass, error)
 // waits are the ends of patience of one request.
 type waits struct{ held, owner time.Time }
 
-func (g *gate) obstacle(a admission, w waits) (error, time.Time) {
+func (g *gate) obstacle(a admission, w waits) (until time.Time, reason error) {
 	switch {
 	case g.gone:
-		return errRouteGone, time.Time{}
+		return time.Time{}, errRouteGone
 	case g.held:
-		return errHeldTooLong, w.held
+		return w.held, errHeldTooLong
 	case a.forwarded && !g.route.Local && g.route.Epoch <= a.epoch:
-		return errNotOwner, w.owner
+		return w.owner, errNotOwner
 	}
-	return nil, time.Time{}
+	return time.Time{}, nil
 }
 
 // wait sleeps until the gate changes. The caller holds mu.

@@ -34,7 +34,8 @@ func TestAdmissionKeepsRoomForOtherAddresses(t *testing.T) {
 	if why := a.begin("10.0.0.3"); why != "" {
 		t.Fatalf("a freed place was refused: %s", why)
 	}
-	if !a.open() || !a.open() || a.open() {
+	first, second, third := a.open(), a.open(), a.open()
+	if !first || !second || third {
 		t.Fatal("want exactly two connections")
 	}
 	a.close()

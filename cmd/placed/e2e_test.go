@@ -593,6 +593,62 @@ func TestKillDuringMoves(t *testing.T) {
 	}
 }
 
+// TestWorkloadDiesInMidCopy: the lease ends, nothing half-done stays behind, and
+// the fleet says what is missing.
+func TestWorkloadDiesInMidCopy(t *testing.T) {
+	f := startFleet(t, t.TempDir(), "--automation", "observe", "--seed", "4")
+	ctx := deadline(t, 2*time.Minute)
+	const id = "web-03"
+	_, pid, _, err := f.client(id).Ping(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := f.move(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	// SIGKILL meets the workload somewhere in its move: before, during, or
+	// after the copy. Only a dead source counts here.
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	m := f.settled(id, 0)
+	t.Logf("the move ended %s: %s", m.Phase, m.Error)
+	if m.Phase == "done" {
+		t.Skip("the move was over before the workload died; this run proves nothing")
+	}
+	f.until(30*time.Second, "no copy and no lease", func() error {
+		if pids := f.processes(id); len(pids) != 0 {
+			return fmt.Errorf("processes %v", pids)
+		}
+		leases, err := ask(f, func(c *api.Client) ([]api.Lease, api.Meta, error) { return c.Leases(ctx, api.QueryOptions{}) })
+		for _, l := range leases {
+			if l.Active {
+				return fmt.Errorf("lease %s is %s", l.ID, l.State)
+			}
+		}
+		return err
+	})
+	f.until(15*time.Second, "a problem that names the workload", func() error {
+		s, err := ask(f, func(c *api.Client) (api.Status, api.Meta, error) { return c.Status(ctx, api.QueryOptions{}) })
+		if err != nil {
+			return err
+		}
+		for _, p := range s.Problems {
+			if p.Code == "workload_absent" && p.Workload == id && p.Hint != "" {
+				return nil
+			}
+		}
+		return fmt.Errorf("problems %+v", s.Problems)
+	})
+	// The dead workload's clients fail, and the run says so; the others do not.
+	_ = f.cmd.Process.Signal(os.Interrupt)
+	<-f.ended
+	f.ended <- nil
+	if !strings.Contains(f.talk.String(), id) {
+		t.Errorf("the end of the run does not name %s:\n%s", id, f.talk.String())
+	}
+}
+
 // roles returns the ids of the workload's host and of the leader, and the names
 // of all hosts.
 func (f *cluster) roles(ctx context.Context, id string) (owner, leader string, names map[string]string) {

@@ -59,8 +59,7 @@ func (d *Driver) start(ctx context.Context, spec driver.Spec, token fleet.Token)
 	case before.Spec.Size != spec.Size:
 		return driver.Found{}, fmt.Errorf("its saved state has %d bytes, not %d", before.Spec.Size, spec.Size)
 	}
-	a, err := d.launch(ctx, s, rec, modeRestore)
-	if err != nil {
+	if _, err := d.launch(ctx, s, rec, modeRestore); err != nil {
 		return driver.Found{}, err
 	}
 	// From here the process holds the newest state; the file must not claim
@@ -69,7 +68,8 @@ func (d *Driver) start(ctx context.Context, spec driver.Spec, token fleet.Token)
 		return driver.Found{}, errors.Join(err, s.process.end(ctx))
 	}
 	d.tellToken(ctx, s, token)
-	if a, _, err = s.process.ask(ctx, controlRequest{Op: "thaw"}); err != nil {
+	a, _, err := s.process.ask(ctx, controlRequest{Op: "thaw"})
+	if err != nil {
 		return driver.Found{}, err
 	}
 	return s.found(rec, a), nil
