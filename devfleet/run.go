@@ -63,8 +63,8 @@ func (f *devFleet) run(ctx context.Context) (Summary, error) {
 }
 
 // ready waits until every agent knows the leader and every workload runs.
-func (f *devFleet) ready(ctx context.Context) (*client, error) {
-	ctx, cancel := context.WithTimeout(ctx, readyTime)
+func (f *devFleet) ready(run context.Context) (*client, error) {
+	ctx, cancel := context.WithTimeout(run, readyTime)
 	defer cancel()
 	c, err := newClient(f.blueprint.Hosts)
 	if err != nil {
@@ -85,6 +85,9 @@ func (f *devFleet) ready(ctx context.Context) (*client, error) {
 		select {
 		case <-ctx.Done():
 			c.Close()
+			if run.Err() != nil {
+				return nil, run.Err() // Ctrl-C, or a time-out shorter than the start
+			}
 			return nil, fmt.Errorf("the fleet did not come up within %s: %w; see the agents' logs in %s", readyTime, last, f.data.path)
 		case <-time.After(poll):
 		}
