@@ -70,6 +70,9 @@ func (r *Reports) Add(report Report, now time.Time) Ack {
 				ack.Full = true
 			}
 		}
+		if w.Tick > 0 && len(w.Series) == 0 && r.series[seriesKey{w.ID, fleet.CPU}] == nil {
+			ack.Full = true // sent to this voter before it restarted
+		}
 		if w.Tick > 0 {
 			ringOf(r.demand, w.ID).put(w.Tick, float64(w.TickCPU))
 		}

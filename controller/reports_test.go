@@ -36,6 +36,15 @@ func TestReportsAskForADayOnce(t *testing.T) {
 	}
 }
 
+func TestReportsAskAfterRestart(t *testing.T) {
+	r := NewReports()
+	unchanged := report("h1", 7, 1000)
+	unchanged.Workloads[0].Series = nil // the host believes it is known here
+	if ack := r.Add(unchanged, start); !ack.Full {
+		t.Error("a voter that forgot a series does not ask for it")
+	}
+}
+
 func TestReportsNewerSequenceWins(t *testing.T) {
 	r := NewReports()
 	r.Add(report("h1", 5, 1005, 1005), start)

@@ -49,6 +49,9 @@ type reporter struct {
 type voterLine struct {
 	busy bool
 	full bool // it asked for a day of residuals
+	// sent is the newest tick of each workload whose features it has: they
+	// change once per tick, reports come more often.
+	sent map[fleet.WorkloadID]int64
 	bad  bool // the last report failed; logged once
 }
 
@@ -163,18 +166,18 @@ func (r *reporter) send(ctx context.Context, report controller.Report) {
 		r.mu.Lock()
 		line := r.voters[v.ID]
 		if line == nil {
-			line = &voterLine{full: true}
+			line = &voterLine{full: true, sent: map[fleet.WorkloadID]int64{}}
 			r.voters[v.ID] = line
 		}
-		full, busy := line.full, line.busy
-		line.busy = true
-		r.mu.Unlock()
-		if busy {
+		if line.busy {
+			r.mu.Unlock()
 			continue
 		}
-		filled := r.fill(report, full)
+		line.busy = true
+		filled := r.fill(report, line)
+		r.mu.Unlock()
 		if v.ID == r.self {
-			r.done(line, v, r.reports.Add(filled, time.Now()), nil)
+			r.done(line, v, filled, r.reports.Add(filled, time.Now()), nil)
 			continue
 		}
 		r.sending.Add(1)
@@ -183,21 +186,22 @@ func (r *reporter) send(ctx context.Context, report controller.Report) {
 			limited, cancel := context.WithTimeout(ctx, 5*time.Second)
 			defer cancel()
 			ack, err := peer.Call[controller.Report, controller.Ack](limited, r.peers, addressOf(v), callReport, filled)
-			r.done(line, v, ack, err)
+			r.done(line, v, filled, ack, err)
 		}()
 	}
 }
 
-// fill adds the series: the newest residual, or a day of them.
-func (r *reporter) fill(report controller.Report, full bool) controller.Report {
+// fill adds the series that the voter has not seen: the newest residual, or a day
+// of them. It needs mu.
+func (r *reporter) fill(report controller.Report, line *voterLine) controller.Report {
 	n := 1
-	if full {
+	if line.full {
 		n = dayOfResiduals
 	}
 	workloads := make([]controller.WorkloadReport, len(report.Workloads))
 	for i, w := range report.Workloads {
-		if series, ok := r.series.report(w.ID, n); ok {
-			w.Series = series
+		if line.full || w.Tick > line.sent[w.ID] {
+			w.Series, _ = r.series.report(w.ID, n)
 		}
 		workloads[i] = w
 	}
@@ -205,7 +209,7 @@ func (r *reporter) fill(report controller.Report, full bool) controller.Report {
 	return report
 }
 
-func (r *reporter) done(line *voterLine, v fleet.Host, ack controller.Ack, err error) {
+func (r *reporter) done(line *voterLine, v fleet.Host, report controller.Report, ack controller.Ack, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	line.busy = false
@@ -218,6 +222,10 @@ func (r *reporter) done(line *voterLine, v fleet.Host, ack controller.Ack, err e
 			r.log.Info("a voter takes reports again", "host", v.Name)
 		}
 		line.bad, line.full = false, ack.Full
+		line.sent = make(map[fleet.WorkloadID]int64, len(report.Workloads))
+		for _, w := range report.Workloads {
+			line.sent[w.ID] = w.Tick
+		}
 	}
 }
 
