@@ -157,6 +157,9 @@ policy {
   # The declared capacity is a quantile of real demand, not a physical limit:
   # nothing has to be kept free below it.
   headroom = 0
+  # One pass is a whole five minutes of load here: a breach that is predicted
+  # once has been predicted for longer than two passes of a real fleet.
+  hold_passes = 1
 }
 {{range .Workloads}}
 workload {{q .ID}} {
