@@ -59,6 +59,7 @@ func asHTTP(err error) error {
 }
 
 func (b backend) Status(ctx context.Context) (api.Status, error) {
+	b.d.sight.refresh(ctx)
 	view := b.d.sight.view()
 	leader, term, _, known := b.d.leadership()
 	s := api.Status{

@@ -93,6 +93,11 @@ func (p *pass) leave(l *load, d fleet.Decision, why string, host fleet.HostID, z
 	terms := p.terms(l)
 	terms.Host, terms.Zone, terms.Advisory = host, zone, host != ""
 	scores, excluded := p.destinations(l, terms)
+	if len(scores) == 0 && (d.Type == fleet.Drain || d.Type == fleet.Maintenance) {
+		// The host is to be emptied: the least bad place will have to do.
+		terms.Advisory = true
+		scores, excluded = p.destinations(l, terms)
+	}
 	d.Scores, d.Exclusions = scores, excluded
 	if len(scores) == 0 {
 		relevant := excluded

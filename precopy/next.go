@@ -64,7 +64,10 @@ func Next(rounds []fleet.Checkpoint, target Target, link Link) Verdict {
 	for _, r := range rounds {
 		wire += r.Wire
 	}
+	rest := v.Predicted - link.FixedCutover
 	switch {
+	case len(rounds) >= 2 && rest*smallRest <= link.FixedCutover:
+		why = fmt.Sprintf("what is left to send takes %s of it, which no further round would shorten", short(rest))
 	case len(rounds) >= 3 && float64(last.Dirty) > minShrink*float64(rounds[len(rounds)-2].Dirty):
 		// The second round is not compared with the first: the first sends
 		// everything ever written, which says nothing about the writes now.
@@ -89,6 +92,10 @@ func Next(rounds []fleet.Checkpoint, target Target, link Link) Verdict {
 		why, short(v.Predicted), short(target.Limit))
 	return v
 }
+
+// smallRest: when copying is less than a tenth of the fixed part of the cutover,
+// the target is out of reach by copying.
+const smallRest = 10
 
 // outstanding predicts the bytes written while the last round ran, and errs on
 // the side of too many while little is known: after one round everything may be

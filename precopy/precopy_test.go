@@ -234,3 +234,22 @@ func TestStories(t *testing.T) {
 		})
 	})
 }
+
+// When the fixed part of the cutover alone misses the target, copying goes on
+// only until it no longer matters: an idle workload once went through 30 rounds.
+func TestNextDoesNotCopyAgainstAFixedCutover(t *testing.T) {
+	link := Link{Bandwidth: 500 << 20, WireRatio: 1, FixedCutover: 150 * time.Millisecond}
+	target := Target{Downtime: 50 * time.Millisecond, MaxRounds: 30, MaxBytes: 1 << 30, Limit: time.Second}
+	rounds := []fleet.Checkpoint{{Round: 1, Dirty: 32 << 20, Wire: 32 << 20, Took: 64 * time.Millisecond}}
+	for len(rounds) < 30 {
+		v := Next(rounds, target, link)
+		if v.Action == Cut {
+			if len(rounds) > 4 {
+				t.Errorf("cut only after %d rounds: %s", len(rounds), v.Reason)
+			}
+			return
+		}
+		rounds = append(rounds, fleet.Checkpoint{Round: len(rounds) + 1, Dirty: int64(40-len(rounds)%3) << 10, Wire: 8 << 10, Took: 10 * time.Millisecond})
+	}
+	t.Error("never cut")
+}
