@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -283,7 +284,7 @@ func (c *Controller) grant(ctx context.Context, moves []fleet.Move, decisions []
 	}
 	for _, m := range moves {
 		ops = append(ops, fsm.Grant{Workload: m.Workload, Destination: m.To, Kind: fleet.LeaseMigration,
-			Type: m.Type, Decision: m.Decision, Reason: m.Reason})
+			Type: m.Type, Decision: m.Decision, Reason: clip(m.Reason)})
 	}
 	if len(ops) == 0 {
 		return nil, nil
@@ -304,6 +305,16 @@ func (c *Controller) grant(ctx context.Context, moves []fleet.Move, decisions []
 		}
 	}
 	return leases, nil
+}
+
+// maxReason bounds the reason of a lease; the decision beside it has it whole.
+const maxReason = 900
+
+func clip(s string) string {
+	if len(s) <= maxReason {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxReason], "") + "…"
 }
 
 // waiting returns granted leases that their source has not begun for a while.

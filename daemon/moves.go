@@ -88,7 +88,40 @@ func (m *moves) carryOut(ctx context.Context, lease fleet.Lease) {
 	if errors.Is(err, migrator.ErrBusy) || errors.Is(err, migrator.ErrNotRunning) {
 		return
 	}
+	if err != nil {
+		m.giveUp(ctx, lease, err)
+	}
 	m.record(ctx, lease, err)
+}
+
+// giveUp ends a lease that its migration failed before it began: nothing was
+// sent, and the capacity at the destination need not wait for the lease to
+// expire. What has begun is the migrator's to end.
+func (m *moves) giveUp(ctx context.Context, lease fleet.Lease, cause error) {
+	granted := false
+	m.books.Read(func(s *fsm.State) {
+		l, ok := s.Lease(lease.ID)
+		granted = ok && l.State == fleet.Granted
+	})
+	if !granted {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if _, err := m.books.Propose(ctx, fsm.Abort{Lease: lease.ID, Reason: brief(cause)}); err != nil {
+		m.log.Warn("a lease that came to nothing could not be ended; it expires", "lease", lease.ID, "workload", lease.Workload, "error", err)
+	}
+}
+
+// maxReason bounds what goes into the books; the log has it whole.
+const maxReason = 240
+
+func brief(err error) string {
+	text := []rune(err.Error())
+	if len(text) > maxReason {
+		return string(text[:maxReason]) + "…"
+	}
+	return string(text)
 }
 
 // record writes what a migration cost into the books, where every agent can show
@@ -99,7 +132,7 @@ func (m *moves) record(ctx context.Context, lease fleet.Lease, failure error) {
 	// The books fill in what they know themselves: ends, commit, prediction.
 	outcome := fsm.MigrationOutcome{Lease: lease.ID}
 	if failure != nil {
-		outcome.Error = failure.Error()
+		outcome.Error = brief(failure)
 	}
 	for _, p := range m.migrator.Progress() {
 		if p.Lease == lease.ID {

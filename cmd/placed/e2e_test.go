@@ -606,8 +606,16 @@ func TestWorkloadDiesInMidCopy(t *testing.T) {
 	if _, _, err := f.move(ctx, id); err != nil {
 		t.Fatal(err)
 	}
-	// SIGKILL meets the workload somewhere in its move: before, during, or
-	// after the copy. Only a dead source counts here.
+	// SIGKILL is to meet the workload while it is copied: as soon as any
+	// agent has seen the source begin.
+	for seen := false; !seen && ctx.Err() == nil; {
+		for _, c := range f.clients {
+			leases, _, err := c.Leases(ctx, api.QueryOptions{Stale: true})
+			for _, l := range leases {
+				seen = seen || err == nil && l.Workload == id && l.Kind == "migration" && l.State != "granted"
+			}
+		}
+	}
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
