@@ -17,10 +17,10 @@ type place struct {
 
 // Problem is one mistake and what to do about it.
 type Problem struct {
-	File    string
-	Line    int // 0 when no line is to blame
-	Message string
-	Remedy  string
+	File    string `json:"file,omitempty"`
+	Line    int    `json:"line,omitempty"` // 0 when no line is to blame
+	Message string `json:"message"`
+	Remedy  string `json:"remedy"`
 }
 
 func (p Problem) String() string {

@@ -11,7 +11,8 @@ import (
 
 func newConfig() *cobra.Command {
 	parent := &cobra.Command{Use: "config", Short: "Check a host's configuration"}
-	parent.AddCommand(&cobra.Command{Use: "validate FILE|DIR…", Short: "Name every mistake with file, line and remedy; exit 1 if there is one", Args: cobra.MinimumNArgs(1),
+	var asJSON bool
+	validate := &cobra.Command{Use: "validate FILE|DIR…", Short: "Name every mistake with file, line and remedy; exit 1 if there is one", Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := config.Load(args...)
 			var problems config.Problems
@@ -22,14 +23,27 @@ func newConfig() *cobra.Command {
 			default:
 				problems = c.Validate()
 			}
-			for _, p := range problems {
-				fmt.Fprintln(cmd.ErrOrStderr(), p)
+			if asJSON {
+				if problems == nil {
+					problems = config.Problems{}
+				}
+				if err := printJSON(cmd.OutOrStdout(), problems); err != nil {
+					return err
+				}
+			} else {
+				for _, p := range problems {
+					fmt.Fprintln(cmd.ErrOrStderr(), p)
+				}
 			}
 			if len(problems) > 0 {
 				return exit{code: exitError, err: fmt.Errorf("%d problems found", len(problems))}
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), "the configuration is valid")
+			if !asJSON {
+				fmt.Fprintln(cmd.OutOrStdout(), "the configuration is valid")
+			}
 			return nil
-		}})
+		}}
+	validate.Flags().BoolVar(&asJSON, "json", false, "print the mistakes as JSON")
+	parent.AddCommand(validate)
 	return parent
 }
