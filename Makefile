@@ -12,7 +12,7 @@ BUILD    = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
 PURE  := ./fleet ./trace ./precopy ./cutover ./predictor ./scorer ./planner ./fsm
 SHELL_PACKAGES = $(filter-out $(addprefix github.com/placed-dev/placed/,$(PURE:./%=%)),$(shell $(GO) list ./...))
 
-.PHONY: help build demo demo-proof check test unit race e2e lint fmt tools fuzz clean
+.PHONY: help build demo demo-proof check test unit race e2e soak-kills soak-models lint fmt tools fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -45,6 +45,12 @@ race: ## the shell packages under the race detector
 
 e2e: build ## the fleet as real processes, end to end
 	PLACED_BIN=$(CURDIR)/bin/placed scripts/gotest -count=1 -timeout 15m -tags e2e ./cmd/placed
+
+soak-kills: build ## kill agents in the middle of moves, KILLS times (default 100)
+	PLACED_BIN=$(CURDIR)/bin/placed PLACED_KILLS=$${KILLS:-100} scripts/gotest -count=1 -timeout 3h -tags e2e -run TestKillDuringMoves ./cmd/placed
+
+soak-models: ## complete the searches that a normal run bounds
+	PLACED_SOAK=1 scripts/gotest -count=1 -timeout 1h ./cutover
 
 lint: ## formatting, vet, static analysis
 	scripts/lint

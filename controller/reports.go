@@ -77,8 +77,26 @@ func (r *Reports) Add(report Report, now time.Time) Ack {
 			ringOf(r.demand, w.ID).put(w.Tick, float64(w.TickCPU))
 		}
 	}
-	ringOf(r.totals, report.Host).put(fleet.TickOf(report.At), float64(report.Usage.CPU))
+	tick, total := completeTick(report)
+	ringOf(r.totals, report.Host).put(tick, total)
 	return ack
+}
+
+// completeTick is the newest tick that the host has measured whole, and its
+// demand in it. Workloads whose newest tick is older have left or are silent.
+func completeTick(report Report) (tick int64, millicores float64) {
+	for _, w := range report.Workloads {
+		tick = max(tick, w.Tick)
+	}
+	if tick == 0 {
+		return fleet.TickOf(report.At) - 1, float64(report.Usage.CPU)
+	}
+	for _, w := range report.Workloads {
+		if w.Tick == tick {
+			millicores += float64(w.TickCPU)
+		}
+	}
+	return tick, millicores + float64(report.Foreign.CPU)
 }
 
 // addSeries reports whether the series has its day of residuals.

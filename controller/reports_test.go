@@ -106,6 +106,18 @@ func TestFillMarksSilentHostsStale(t *testing.T) {
 	}
 }
 
+func TestHostDemandIsThatOfOneTick(t *testing.T) {
+	r := NewReports()
+	r.Add(Report{Host: "h1", Boot: "b", Seq: 1, At: fleet.TickStart(1001), Usage: fleet.Vector{CPU: 999}, Foreign: fleet.Vector{CPU: 5},
+		Workloads: []WorkloadReport{{ID: "a", Tick: 1000, TickCPU: 70}, {ID: "b", Tick: 1000, TickCPU: 30}, {ID: "gone", Tick: 990, TickCPU: 500}}}, start)
+	if got, ok := r.HostDemandAt("h1", 1000); !ok || got != 105 {
+		t.Errorf("demand %g, %v: want the sum of what was measured in tick 1000, and foreign load", got, ok)
+	}
+	if moved, ok := r.DemandAt("a", 1000); !ok || moved != 70 {
+		t.Errorf("demand of a workload %g, %v", moved, ok)
+	}
+}
+
 func TestRingKeepsTheNewest(t *testing.T) {
 	r := &ring{}
 	for tick := range int64(historyTicks + 10) {
