@@ -10,7 +10,7 @@ import (
 )
 
 func newInstance() *cobra.Command {
-	instance := &cobra.Command{Use: "instance", Aliases: []string{"workload-list"}, Short: "List workloads, show or move one"}
+	instance := &cobra.Command{Use: "instance", Short: "List workloads, show or move one"}
 	var to, zone, reason string
 	move := asking("move WORKLOAD", "Move a workload now; without a destination the planner chooses", cobra.ExactArgs(1),
 		func(cmd *cobra.Command, a *asker, c *api.Client, args []string) error {
