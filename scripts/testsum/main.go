@@ -28,7 +28,7 @@ type event struct {
 
 func main() {
 	forbid := flag.String("forbid", "", "a skip whose reason matches this pattern fails the run")
-	show := flag.String("show", "^FIGURE ", "lines of passed tests that match this pattern are printed")
+	show := flag.String("show", `^(\S+:\d+: )?FIGURE `, "lines of tests that match this pattern are printed")
 	flag.Parse()
 	s := summary{forbid: regexp.MustCompile(*forbid), anyForbidden: *forbid != "", show: regexp.MustCompile(*show),
 		output: map[string][]string{}, skips: map[string]int{}}
