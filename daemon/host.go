@@ -1,14 +1,19 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
+	"strconv"
+	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -40,13 +45,23 @@ func (d *Daemon) hasRoom(_ context.Context, spec driver.Spec) error {
 	return nil
 }
 
-// flock takes a lock that the kernel drops with the process.
+// dyingFor bounds how long a start waits for a killed predecessor's last thread.
+const dyingFor = 10 * time.Second
+
+// flock takes a lock that the kernel drops with the process. A killed process
+// keeps it until its last thread has left the kernel, which a write to a busy
+// disk delays: a holder that is dying is waited for, a living one is refused.
 func flock(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	for end := time.Now().Add(dyingFor); errors.Is(err, unix.EWOULDBLOCK) && holderIsDying(f) && time.Now().Before(end); {
+		time.Sleep(20 * time.Millisecond) // flock has no wait with a deadline
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
+	if err != nil {
 		f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("%s: another agent runs on this data directory: stop it, or set another node.data_dir", path)
@@ -56,13 +71,31 @@ func flock(path string) (*os.File, error) {
 	// The number tells an operator whom to stop; the lock, not it, counts.
 	err = f.Truncate(0)
 	if err == nil {
-		_, err = fmt.Fprintln(f, os.Getpid())
+		_, err = f.WriteAt(fmt.Appendln(nil, os.Getpid()), 0)
 	}
 	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return f, nil
+}
+
+// holderIsDying reads the holder's number from the lock file: its first thread is
+// a zombie, or gone, while another still holds the lock.
+func holderIsDying(lock *os.File) bool {
+	text := make([]byte, 32)
+	n, _ := lock.ReadAt(text, 0)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text[:n])))
+	if err != nil {
+		return false
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	// The state follows the command's name, which may contain anything.
+	after := string(stat[bytes.LastIndexByte(stat, ')')+1:])
+	return strings.HasPrefix(strings.TrimSpace(after), "Z") || strings.HasPrefix(strings.TrimSpace(after), "X")
 }
 
 // listenAPI opens the HTTP port; with a client CA it asks for operator

@@ -32,7 +32,7 @@ type labour struct {
 
 	last   time.Time     // when the last period began; zero after a pause
 	used   time.Duration // process cpu time at last
-	credit time.Duration // cpu time still to use; negative when overdrawn
+	credit time.Duration // cpu time still to use; negative when overdrawn, within bounds
 	pages  float64       // page writes still to do
 }
 
@@ -65,7 +65,7 @@ func (l *labour) run(ctx context.Context) {
 // work does one period and returns the demand in millicores.
 func (l *labour) work(now time.Time) float64 {
 	demand := l.state.demand(now)
-	l.account(now, demand)
+	l.account(now, processCPU(), demand)
 	for l.pages >= 1 && !l.gate.shutting.Load() {
 		l.state.dirtyPage()
 		l.pages--
@@ -77,9 +77,10 @@ func (l *labour) work(now time.Time) float64 {
 }
 
 // account adds what is due since the last period. What contention kept it from
-// using is forgotten after one period: demand is a rate, not a debt.
-func (l *labour) account(now time.Time, demand float64) {
-	used := processCPU()
+// using, and what serving used beyond the demand, is forgotten after two periods:
+// demand is a rate, not a debt. A debt collected in an idle hour would swallow the
+// next peak.
+func (l *labour) account(now time.Time, used time.Duration, demand float64) {
 	elapsed := period
 	if l.last.IsZero() {
 		l.used, l.credit, l.pages = used, 0, 0
@@ -89,7 +90,7 @@ func (l *labour) account(now time.Time, demand float64) {
 	cores := demand / 1000
 	share := time.Duration(float64(elapsed) * cores)
 	most := time.Duration(float64(2*period) * cores)
-	l.credit = max(min(l.credit-(used-l.used)+share, most), -time.Second)
+	l.credit = max(min(l.credit-(used-l.used)+share, most), -most)
 	l.pages = min(l.pages+elapsed.Seconds()*cores*l.state.head.dirtyRate, maxPages)
 	l.last, l.used = now, used
 }
