@@ -59,6 +59,7 @@ type Daemon struct {
 	starts     starts
 	http       *httpapi.Server
 	listener   net.Listener
+	operator   net.Listener // placed local
 
 	fatal     chan error // first error that must end the process
 	intervals atomic.Pointer[intervals]
@@ -94,6 +95,7 @@ func New(cfg Config) (_ *Daemon, err error) {
 		{"migrations", d.openMigrations},
 		{"leader's loop", d.buildController},
 		{"HTTP API", d.openAPI},
+		{"operator's socket", d.openOperator},
 	}
 	for _, s := range steps {
 		if err := s.build(); err != nil {

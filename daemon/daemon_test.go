@@ -224,6 +224,17 @@ func TestThreeAgents(t *testing.T) {
 	if _, err := (backend{agents[0]}).Move(ctx, httpapi.Write{By: "test"}, api.MoveRequest{Workload: "nobody"}); !errors.Is(err, httpapi.ErrNotFound) {
 		t.Errorf("moving a workload nobody knows: %v", err)
 	}
+	for verb, q := range map[string]LocalRequest{"thaw": {Workload: "nobody", Fenced: "h2"}, "resume": {Workload: "nobody", Fenced: "h2"}, "release": {Workload: "nobody"}} {
+		if _, err := AskLocal(ctx, agents[0].cfg.DataDir, verb, q); err == nil || !strings.Contains(err.Error(), "taken part in no move") {
+			t.Errorf("local %s of a workload that is not moving: %v", verb, err)
+		}
+	}
+	if _, err := AskLocal(ctx, agents[0].cfg.DataDir, "thaw", LocalRequest{Workload: "nobody"}); err == nil || !strings.Contains(err.Error(), "no fenced host") {
+		t.Errorf("local thaw without a fenced host: %v", err)
+	}
+	if info, err := os.Stat(agents[0].path(OperatorSocket)); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the operator's socket: %v, %v", info, err)
+	}
 	if err := agents[0].Reload(Config{Sample: time.Second, Report: time.Second}); err != nil {
 		t.Errorf("reload: %v", err)
 	}

@@ -54,6 +54,7 @@ func (d *Daemon) parts() []part {
 	}
 	return append(list,
 		part{name: "HTTP API", run: func(ctx context.Context) error { return d.http.Serve(ctx, d.listener) }},
+		part{name: "operator's socket", run: d.serveOperator},
 		part{name: "start", run: d.bring, once: true},
 	)
 }

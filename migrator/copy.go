@@ -220,8 +220,12 @@ func (d *source) mayCopy(ctx context.Context, c *copier) error {
 	case n := <-d.s.notes:
 		d.s.note(n)
 	case l := <-d.s.letters:
+		if l.vow != nil {
+			l.reply <- reply{d.s.rec.Word, fmt.Errorf("it still runs here and is being copied: let the move end by itself, or abort it: %w", ErrNoEffect)}
+			break
+		}
 		d.s.queue = append(d.s.queue, l.event)
-		l.reply <- d.s.rec.Word
+		l.reply <- reply{word: d.s.rec.Word}
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	default:

@@ -300,7 +300,7 @@ func TestRelinquish(t *testing.T) {
 	go func() { result <- source.m.Migrate(context.Background(), lease) }()
 	<-hanging
 	n.books.setDown(true)
-	if _, err := source.m.Relinquish(t.Context(), workload); err != nil {
+	if err := source.m.Relinquish(t.Context(), workload); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-result; err != nil {
@@ -311,6 +311,90 @@ func TestRelinquish(t *testing.T) {
 	}
 	n.books.setDown(false)
 	n.settles(lease.ID, 5*time.Second)
+}
+
+// TestFenced: books and the other end are gone for good. What an operator vouches
+// for decides at either end; what he gets wrong has no effect.
+func TestFenced(t *testing.T) {
+	t.Parallel()
+	hang := func(t *testing.T) (*testNet, fleet.Lease) {
+		n := newNet(t, mib)
+		source := n.hosts["h1"].now()
+		hanging := make(chan struct{})
+		source.mu.Lock()
+		source.fault = &fault{op: "commit", before: true, nth: 1}
+		source.onFault = func() {
+			n.books.setDown(true)
+			n.isolate("h2")
+			close(hanging)
+		}
+		source.mu.Unlock()
+		lease := n.books.grant(workload, "h1", "h2")
+		go func() { _ = source.m.Migrate(context.Background(), lease) }()
+		<-hanging
+		until(t, 5*time.Second, func() string {
+			if r, _ := n.hosts["h2"].now().m.Record(workload); r.Word == cutover.Prepared {
+				return ""
+			}
+			return "the destination is not prepared"
+		})
+		return n, lease
+	}
+	for name, c := range map[string]struct {
+		good, bad, wrong func(n *testNet) error
+		fenced, survivor fleet.HostID
+	}{
+		"thaw": {
+			good:   func(n *testNet) error { return n.hosts["h1"].now().m.Thaw(t.Context(), workload, "h2") },
+			bad:    func(n *testNet) error { return n.hosts["h1"].now().m.Thaw(t.Context(), workload, "h7") },
+			wrong:  func(n *testNet) error { return n.hosts["h2"].now().m.Thaw(t.Context(), workload, "h1") },
+			fenced: "h2", survivor: "h1",
+		},
+		"resume": {
+			good:   func(n *testNet) error { return n.hosts["h2"].now().m.Resume(t.Context(), workload, "h1") },
+			bad:    func(n *testNet) error { return n.hosts["h2"].now().m.Resume(t.Context(), workload, "h7") },
+			wrong:  func(n *testNet) error { return n.hosts["h1"].now().m.Resume(t.Context(), workload, "h2") },
+			fenced: "h1", survivor: "h2",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n, lease := hang(t)
+			if err := c.bad(n); !errors.Is(err, ErrNotFenced) {
+				t.Errorf("another host was fenced: %v", err)
+			}
+			if err := c.wrong(n); !errors.Is(err, ErrNoEffect) {
+				t.Errorf("at the wrong end: %v", err)
+			}
+			if count, _ := n.running(); count != 0 {
+				t.Fatalf("%d copies run before anything was decided", count)
+			}
+			// Fenced means that its copy is gone before anybody vouches.
+			n.hosts[c.fenced].now().kill()
+			m := n.hosts[c.fenced].machine
+			m.mu.Lock()
+			delete(m.has, workload)
+			m.mu.Unlock()
+			if err := c.good(n); err != nil {
+				t.Fatal(err)
+			}
+			until(t, 5*time.Second, func() string {
+				if count, where := n.running(); count == 1 && where == c.survivor {
+					return ""
+				}
+				return "it does not run at " + string(c.survivor)
+			})
+			// The fenced host comes back empty, and the books follow.
+			n.hosts[c.fenced].rise()
+			n.books.setDown(false)
+			n.setCut(false)
+			n.settles(lease.ID, 5*time.Second)
+		})
+	}
+	n := newNet(t, mib)
+	if err := n.hosts["h1"].now().m.Thaw(t.Context(), workload, "h2"); !errors.Is(err, ErrNoEffect) {
+		t.Errorf("no move is open: %v", err)
+	}
 }
 
 // TestAnswer: questions about tokens that this host has never seen are answered

@@ -190,9 +190,13 @@ func (d *destination) fill(ctx context.Context, o offer) error {
 			}
 			continue
 		case l := <-d.s.letters:
+			if l.vow != nil {
+				l.reply <- reply{d.s.rec.Word, fmt.Errorf("the copy here is not complete: %w", ErrNoEffect)}
+				continue
+			}
 			d.s.asked(ctx, l.event)
 			d.s.drain(ctx, d)
-			l.reply <- d.s.word(ctx, d)
+			l.reply <- reply{word: d.s.word(ctx, d)}
 			if d.machine.Word != cutover.Admitted {
 				return errors.New("the source has asked for this host's word in the middle of the copy")
 			}

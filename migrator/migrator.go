@@ -229,19 +229,6 @@ func (m *Migrator) MayStart(id fleet.WorkloadID, token fleet.Token) error {
 		id, r.Word, r.Token, r.Lease, r.Peer)
 }
 
-// Relinquish gives a workload whose move hangs after the freeze to its
-// destination, without the books: an operator's way out. It has no effect once an
-// Abort was proposed.
-func (m *Migrator) Relinquish(ctx context.Context, id fleet.WorkloadID) (cutover.Word, error) {
-	m.mu.Lock()
-	s := m.sessions[id]
-	m.mu.Unlock()
-	if s == nil {
-		return cutover.None, fmt.Errorf("workload %s: no move is open here", id)
-	}
-	return s.post(ctx, cutover.Event{Kind: cutover.Leave})
-}
-
 // find returns what a driver runs or holds of a workload here.
 func (m *Migrator) find(ctx context.Context, id fleet.WorkloadID) (driver.Found, driver.Driver, error) {
 	for _, name := range m.driverNames() {

@@ -286,7 +286,7 @@ func (m *Migrator) deliver(ctx context.Context, rec Record, e cutover.Event) (cu
 				continue // another session has just begun
 			}
 		}
-		if word, err := s.post(ctx, e); !errors.Is(err, ErrNotRunning) {
+		if word, err := s.post(ctx, e, nil); !errors.Is(err, ErrNotRunning) {
 			return word, err
 		}
 	}

@@ -54,7 +54,14 @@ type session struct {
 // letter is a question of the other end or an operator.
 type letter struct {
 	event cutover.Event
-	reply chan cutover.Word
+	// vow is what an operator vouches for; nil for the other end.
+	vow   *vow
+	reply chan reply
+}
+
+type reply struct {
+	word cutover.Word
+	err  error
 }
 
 // note is news from one of the session's own goroutines.
@@ -73,8 +80,8 @@ func newSession(m *Migrator, id fleet.WorkloadID) *session {
 func (s *session) shut() { close(s.closed) }
 
 // post hands an event to the session and returns the word that follows from it.
-func (s *session) post(ctx context.Context, e cutover.Event) (cutover.Word, error) {
-	l := letter{event: e, reply: make(chan cutover.Word, 1)}
+func (s *session) post(ctx context.Context, e cutover.Event, v *vow) (cutover.Word, error) {
+	l := letter{event: e, vow: v, reply: make(chan reply, 1)}
 	select {
 	case s.letters <- l:
 	case <-s.closed:
@@ -83,8 +90,8 @@ func (s *session) post(ctx context.Context, e cutover.Event) (cutover.Word, erro
 		return cutover.None, context.Cause(ctx)
 	}
 	select {
-	case w := <-l.reply:
-		return w, nil
+	case r := <-l.reply:
+		return r.word, r.err
 	case <-s.closed:
 		return cutover.None, ErrNotRunning
 	case <-ctx.Done():
@@ -149,9 +156,13 @@ func (s *session) await(ctx context.Context, d side) error {
 	case n := <-s.notes:
 		s.note(n)
 	case l := <-s.letters:
+		if err := l.vow.check(s.rec); err != nil {
+			l.reply <- reply{s.rec.Word, err}
+			break
+		}
 		s.asked(ctx, l.event)
 		s.drain(ctx, d)
-		l.reply <- s.word(ctx, d)
+		l.reply <- reply{word: s.word(ctx, d)}
 	case <-timer.C:
 		s.tries++
 		s.look(ctx, s.m.cfg.Proposal)

@@ -47,6 +47,8 @@ func TestWrongArguments(t *testing.T) {
 		{"agent --config " + missing, exitError, []string{missing, "does not exist"}},
 		{"config validate " + bad, exitError, []string{"bad.hcl:3", "intervals.pass", `"soon"`}},
 		{"lease resolve L1 --owner me --reason x --addr " + nobody, exitError, []string{"source or destination"}},
+		{"local thaw web-01 --data-dir " + t.TempDir(), exitError, []string{"i-have-fenced"}},
+		{"local release web-01 --data-dir " + t.TempDir(), exitError, []string{"does not answer", "start it here"}},
 		{"policy set automation --addr " + nobody, exitError, []string{"does not answer"}},
 		{"tls cert create --ca " + t.TempDir() + " --id h1", exitError, []string{"ca"}},
 	} {
