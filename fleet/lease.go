@@ -76,6 +76,9 @@ type Lease struct {
 	// time of the grant.
 	Changed   uint64    `json:"changed"`
 	GrantedAt time.Time `json:"granted_at"`
+	// Group of a workload that is being placed: the books do not know the
+	// workload itself yet, and rules may speak about its group.
+	Group string `json:"group,omitempty"`
 }
 
 // Active leases still hold capacity somewhere or may still change the owner.

@@ -22,6 +22,11 @@ type View struct {
 	// Breaches remembers, per host and resource, for how many consecutive
 	// passes a breach has been predicted (hold).
 	Breaches []BreachStreak `json:"breaches,omitempty"`
+	// Rules, by id, and what is known of the ways between hosts and zones.
+	Rules []Rule `json:"rules,omitempty"`
+	Links []Link `json:"links,omitempty"`
+	// Calendar is what is known of the days ahead, by source, then time.
+	Calendar []CalendarEntry `json:"calendar,omitempty"`
 }
 
 // BreachStreak counts the consecutive passes that predicted a breach.
@@ -46,6 +51,10 @@ type HostView struct {
 	Foreign Vector `json:"foreign"`
 	// Bandwidth of the migration link in bytes per second, 0 when unmeasured.
 	Bandwidth int64 `json:"bandwidth"`
+	// Capabilities as reported, Price and Labels as an operator set them.
+	Capabilities Capabilities      `json:"capabilities,omitzero"`
+	Price        Price             `json:"price,omitzero"`
+	Labels       map[string]string `json:"labels,omitempty"`
 }
 
 // Free is what the books may still grant here; negative when overbooked.
@@ -64,4 +73,6 @@ type WorkloadView struct {
 	WorkingSet int64 `json:"working_set"`
 	// CooldownUntil is load time; zero when the workload may move.
 	CooldownUntil time.Time `json:"cooldown_until,omitzero"`
+	// Requires is what a host must have to run it.
+	Requires Capabilities `json:"requires,omitzero"`
 }

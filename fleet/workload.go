@@ -47,6 +47,8 @@ type Workload struct {
 	// ManagedBy names another manager (Pacemaker, nova, …): never touched.
 	// "external" marks what we only observe.
 	ManagedBy string `json:"managed_by,omitempty"`
+	// Group is the name under which rules speak about many workloads at once.
+	Group string `json:"group,omitempty"`
 }
 
 // Movable says whether a pass may move the workload, and if not, why.
