@@ -157,6 +157,8 @@ policy {
   # The declared capacity is a quantile of real demand, not a physical limit:
   # nothing has to be kept free below it.
   headroom = 0
+  # It is exceeded 1.5 % of the time; a chance of one in twenty is a warning.
+  quantile = 0.95
   # One pass is a whole five minutes of load here: a breach that is predicted
   # once has been predicted for longer than two passes of a real fleet.
   hold_passes = 1

@@ -11,8 +11,16 @@ import (
 // strictQuantile, in thousandths, judges what a move leaves behind, at both ends.
 // It leaves half of the probability that calls a host contended (90 % → 95 %):
 // the gap is the hysteresis that ends a chain of moves. A wider gap refuses
-// nearly every destination in a fleet whose hosts are all well used.
-func (p *pass) strictQuantile() int64 { return (1000 + p.view.Policy.Quantile) / 2 }
+// nearly every destination in a fleet whose hosts are all well used; so does more
+// than 95 %, where a day of errors has little left to say, unless the policy
+// itself asks for it. There the cool-down alone ends the chain.
+func (p *pass) strictQuantile() int64 {
+	q := p.view.Policy.Quantile
+	return min((1000+q)/2, max(q, certain))
+}
+
+// certain, in thousandths, is as sure as a pass wants to be of a destination.
+const certain = 950
 
 // terms under which a destination is judged.
 func (p *pass) terms(l *load) scorer.Terms {
