@@ -45,8 +45,9 @@ var table = map[string]room{
 	"planner":   {pure: true, may: []string{"fleet", "predictor", "scorer", "precopy"}},
 	"fsm": {pure: true, may: []string{"fleet"}, libraries: []string{"github.com/hashicorp/raft"},
 		only: map[string][]string{"github.com/hashicorp/raft": {"raft.go"}, "sync": {"raft.go"}}},
-	"simulator": {pure: true, may: []string{"fleet", "boost", "precopy", "trace", "predictor", "scorer", "planner", "fsm"},
+	"simulator": {pure: true, may: []string{"fleet", "boost", "precopy", "trace", "predictor", "scorer", "planner", "fsm", "simulator/reference"},
 		libraries: []string{"gonum.org/v1/gonum"}},
+	"simulator/reference": {pure: true},
 
 	"gossip": {may: []string{"fleet"}, libraries: []string{"github.com/hashicorp/memberlist"}},
 	"telemetry": {may: []string{"fleet"},
@@ -64,6 +65,7 @@ var table = map[string]room{
 	"consensus": {may: []string{"fleet", "fsm"},
 		libraries: []string{"github.com/hashicorp/raft", "go.etcd.io/bbolt"}},
 	"controller": {may: []string{"fleet", "boost", "precopy", "predictor", "scorer", "planner", "fsm"}},
+	"calendar":   {may: []string{"fleet"}, libraries: []string{"github.com/teambition/rrule-go", "github.com/emersion/go-ical"}},
 	"api":        {std: []string{}},
 	"httpapi":    {may: []string{"fleet", "api"}, libraries: []string{"github.com/prometheus/client_golang"}},
 	"config":     {libraries: []string{"github.com/hashicorp/hcl/v2", "github.com/zclconf/go-cty"}},
@@ -71,12 +73,17 @@ var table = map[string]room{
 		libraries: []string{"github.com/prometheus/client_golang", "github.com/coreos/go-systemd"}},
 	"workload":         {},
 	"scripts/testsum":  {},
+	"scripts/mutants":  {},
+	"transport/memnet": {}, // for tests only
+	"virtual":          {}, // tests only: real voters in virtual time
 	"scripts/proofsum": {may: []string{"devfleet"}},
 	"devfleet":         {may: []string{"api", "config", "trace", "traces", "workload", "transport", "fleet"}},
 	"traces":           {},
 	"lab":              {may: []string{"api", "driver/libvirt"}, libraries: []string{"github.com/vishvananda/netlink"}},
+	"lab/guest":        {},
+	"lab/placedlab":    {may: []string{"lab", "api"}},
 	"cmd/placed": {may: []string{"*"}, not: []string{"jepsen", "lab"},
-		libraries: []string{"github.com/spf13/cobra"}},
+		libraries: []string{"github.com/spf13/cobra", "gonum.org/v1/plot"}},
 	"jepsen": {may: []string{"api", "workload"},
 		libraries: []string{"github.com/anishathalye/porcupine", "github.com/hanwen/go-fuse", "github.com/vishvananda/netlink"}},
 }

@@ -27,6 +27,8 @@ type View struct {
 	Links []Link `json:"links,omitempty"`
 	// Calendar is what is known of the days ahead, by source, then time.
 	Calendar []CalendarEntry `json:"calendar,omitempty"`
+	// Experiences, by host and category.
+	Experiences []Experience `json:"experiences,omitempty"`
 }
 
 // BreachStreak counts the consecutive passes that predicted a breach.
@@ -75,4 +77,6 @@ type WorkloadView struct {
 	CooldownUntil time.Time `json:"cooldown_until,omitzero"`
 	// Requires is what a host must have to run it.
 	Requires Capabilities `json:"requires,omitzero"`
+	// Category of its load ("cpu-bound", …), empty while it is not known.
+	Category string `json:"category,omitempty"`
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // newCell is a state of n hosts with per workloads each.
-func newCell(b *testing.B, n, per int) *world {
+func newCell(b testing.TB, n, per int) *world {
 	w := newWorld()
 	w.must(b, "h0", InitCluster{Cluster: "c1"})
 	for i := range n {
@@ -24,7 +24,7 @@ func newCell(b *testing.B, n, per int) *world {
 		w.must(b, id, RegisterHost{Host: large}, RegisterWorkloads{Host: id, Workloads: workloads})
 	}
 	policy := fleet.DefaultPolicy()
-	policy.Automation, policy.MovesInFlight = fleet.Auto, 1<<40
+	policy.Automation, policy.MovesInFlight, policy.ChurnPerHour = fleet.Auto, 1<<40, 1<<40
 	w.must(b, "h0", SetPolicy{Policy: policy})
 	return w
 }

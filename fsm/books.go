@@ -3,8 +3,8 @@ package fsm
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/placed-dev/placed/fleet"
@@ -17,77 +17,91 @@ type books struct {
 	leaseOf map[fleet.WorkloadID]fleet.LeaseID // active lease
 	// moving counts the migration leases that are on their way.
 	moving int64
-	// dirty are the hosts whose sums must be made again before the next
-	// operation.
-	dirty map[fleet.HostID]bool
-}
-
-// onHost is what counts against one host. The sum is made again from its parts
-// after every change instead of being counted up and down: saturating sums
-// cannot be undone, and drift would be double-booking.
-type onHost struct {
-	workloads  map[fleet.WorkloadID]*workloadRecord
-	leases     map[fleet.LeaseID]*leaseRecord
-	held       fleet.Vector
-	overbooked string // why, or ""
+	// dirty are the hosts that must be judged again before the next operation.
+	dirty []*onHost
+	// hard are the hard rules by id, windows the no-move intervals.
+	hard    []*ruleRecord
+	windows []fleet.CalendarEntry
 }
 
 func newBooks() books {
-	return books{
-		at:      map[fleet.HostID]*onHost{},
-		leaseOf: map[fleet.WorkloadID]fleet.LeaseID{},
-		dirty:   map[fleet.HostID]bool{},
-	}
+	return books{at: map[fleet.HostID]*onHost{}, leaseOf: map[fleet.WorkloadID]fleet.LeaseID{}}
 }
 
+// host returns what counts on a host, to be changed.
 func (b *books) host(id fleet.HostID) *onHost {
 	h := b.at[id]
 	if h == nil {
-		h = &onHost{workloads: map[fleet.WorkloadID]*workloadRecord{}, leases: map[fleet.LeaseID]*leaseRecord{}}
+		h = newOnHost(id)
 		b.at[id] = h
 	}
-	b.dirty[id] = true
+	if !h.dirty {
+		h.dirty = true
+		b.dirty = append(b.dirty, h)
+	}
 	return h
 }
 
 func (s *State) putHost(h *hostRecord) {
+	var before digest
+	if old := s.hosts[h.ID]; old != nil {
+		before = old.digest
+	}
+	h.digest = s.digestOf(hostKind, func(c *coder) { c.hostRecord(h) })
+	h.allocatable = h.Allocatable()
+	s.replace(before, h.digest)
 	s.hosts[h.ID] = h
-	s.books.host(h.ID)
+	s.books.host(h.ID).putRecord(h)
 }
 
 func (s *State) putWorkload(w *workloadRecord) {
-	if old := s.workloads[w.ID]; old != nil && old.Owner != w.Owner {
-		delete(s.books.host(old.Owner).workloads, w.ID)
+	var before digest
+	at := s.books.host(w.Owner)
+	if old := s.workloads[w.ID]; old != nil {
+		before = old.digest
+		s.books.host(old.Owner).dropWorkload(old)
 	}
+	w.digest = s.digestOf(workloadKind, func(c *coder) { c.workloadRecord(w) })
+	s.replace(before, w.digest)
 	s.workloads[w.ID] = w
-	s.books.host(w.Owner).workloads[w.ID] = w
+	at.putWorkload(w)
 }
 
 func (s *State) dropWorkload(w *workloadRecord) {
+	s.replace(w.digest, digest{})
 	delete(s.workloads, w.ID)
-	delete(s.profiles, w.ID)
-	delete(s.books.host(w.Owner).workloads, w.ID)
+	s.putProfile(w.ID, nil)
+	s.books.host(w.Owner).dropWorkload(w)
 }
 
 func (s *State) putLease(l *leaseRecord) {
 	old := s.leases[l.ID]
+	var before digest
 	if old != nil {
+		before = old.digest
 		s.unindexLease(old)
 	}
+	l.digest = s.digestOfLease(l)
+	s.replace(before, l.digest)
 	s.leases[l.ID] = l
 	s.indexLease(l)
 	if !l.Active() && (old == nil || old.Active()) {
 		s.ended.items = append(s.ended.items, l.ID)
 		if len(s.ended.items) > maxEnded {
-			delete(s.leases, s.ended.drop(none[fleet.LeaseID]))
+			s.forgetLease(s.ended.drop(none[fleet.LeaseID]))
 		}
 	}
+}
+
+func (s *State) forgetLease(id fleet.LeaseID) {
+	s.replace(s.leases[id].digest, digest{})
+	delete(s.leases, id)
 }
 
 // dropLease undoes a grant of the entry being applied.
 func (s *State) dropLease(id fleet.LeaseID) {
 	s.unindexLease(s.leases[id])
-	delete(s.leases, id)
+	s.forgetLease(id)
 }
 
 func (s *State) indexLease(l *leaseRecord) {
@@ -95,12 +109,12 @@ func (s *State) indexLease(l *leaseRecord) {
 		s.leaseOf[l.Workload] = l.ID
 	}
 	if l.HoldsDestination() {
-		s.books.host(l.Destination).leases[l.ID] = l
+		s.books.host(l.Destination).putLease(l)
 	}
 	if l.HoldsSource() {
-		s.books.host(l.Source).leases[l.ID] = l
+		s.books.host(l.Source).putLease(l)
 	}
-	if onItsWay(l.Lease) {
+	if onItsWay(&l.Lease) {
 		s.moving++
 	}
 }
@@ -110,73 +124,66 @@ func (s *State) unindexLease(l *leaseRecord) {
 		delete(s.leaseOf, l.Workload)
 	}
 	if l.HoldsDestination() {
-		delete(s.books.host(l.Destination).leases, l.ID)
+		s.books.host(l.Destination).dropLease(l)
 	}
 	if l.HoldsSource() {
-		delete(s.books.host(l.Source).leases, l.ID)
+		s.books.host(l.Source).dropLease(l)
 	}
-	if onItsWay(l.Lease) {
+	if onItsWay(&l.Lease) {
 		s.moving--
 	}
 }
 
 // onItsWay: the lease uses the network or soon will. An uncertain lease waits
 // for an observation and a stuck one must not stop every other move.
-func onItsWay(l fleet.Lease) bool {
+func onItsWay(l *fleet.Lease) bool {
 	return l.Kind == fleet.LeaseMigration && l.State <= fleet.Activated
 }
 
-// settle makes the sums of the changed hosts again and reports who has become
-// overbooked and who no longer is.
+// settle judges the changed hosts again and reports who has become overbooked
+// and who no longer is.
 func (e *entry) settle() {
 	if len(e.dirty) == 0 {
 		return
 	}
-	for _, id := range slices.Sorted(maps.Keys(e.dirty)) {
-		before := e.at[id].overbooked
-		e.sum(id)
-		after := e.at[id].overbooked
-		switch {
+	if len(e.dirty) > 1 {
+		slices.SortFunc(e.dirty, func(a, b *onHost) int { return compareText(a.id, b.id) })
+	}
+	for _, at := range e.dirty {
+		before := at.overbooked
+		at.overbooked = e.excess(at)
+		at.dirty = false
+		switch after := at.overbooked; {
 		case before == "" && after != "":
-			e.hostEvent("host.overbooked", id, "nothing is granted toward host "+e.nameOf(id)+": "+after)
+			e.hostEvent("host.overbooked", at.id, "nothing is granted toward host "+e.nameOf(at.id)+": "+after)
 		case before != "" && after == "":
-			e.hostEvent("host.fits", id, "host "+e.nameOf(id)+" fits its books again")
+			e.hostEvent("host.fits", at.id, "host "+e.nameOf(at.id)+" fits its books again")
 		}
 	}
 	clear(e.dirty)
-}
-
-// sum makes held and overbooked of one host again.
-func (s *State) sum(id fleet.HostID) {
-	at := s.at[id]
-	var held fleet.Vector
-	for _, w := range at.workloads {
-		held = held.Add(w.Reservation)
-	}
-	for _, l := range at.leases {
-		held = held.Add(l.Reservation)
-	}
-	at.held, at.overbooked = held, s.excess(id, held)
+	e.dirty = e.dirty[:0]
 }
 
 // excess says in words what a host holds beyond its capacity, or "".
-func (s *State) excess(id fleet.HostID, held fleet.Vector) string {
-	h := s.hosts[id]
-	if h == nil {
+func (s *State) excess(at *onHost) string {
+	if at.record == nil {
 		return ""
 	}
+	held := at.sum()
 	var parts []string
-	allocatable := h.Allocatable()
-	held.Each(func(r fleet.Resource, amount int64) {
-		if have := allocatable.Get(r); have != fleet.Unknown && amount > max(have, 0) {
-			parts = append(parts, fmt.Sprintf("%s: %s reserved of %s", r,
-				fleet.FormatAmount(r, amount), fleet.FormatAmount(r, have)))
-		}
-	})
+	allocatable := at.record.allocatable
+	if _, over := allocatable.Lacks(held); over {
+		held.Each(func(r fleet.Resource, amount int64) {
+			if have := allocatable.Get(r); have != fleet.Unknown && amount > max(have, 0) {
+				parts = append(parts, fmt.Sprintf("%s: %s reserved of %s", r,
+					fleet.FormatAmount(r, amount), fleet.FormatAmount(r, have))+at.foreignPart(r))
+			}
+		})
+	}
 	if len(s.disputes) > 0 {
 		var foreign []fleet.WorkloadID
 		for d := range s.disputes {
-			if d.Host == id {
+			if d.Host == at.id {
 				foreign = append(foreign, d.Workload)
 			}
 		}
@@ -191,15 +198,24 @@ func (s *State) excess(id fleet.HostID, held fleet.Vector) string {
 // dispute records or withdraws that a host runs what belongs to another.
 func (s *State) dispute(w fleet.WorkloadID, host fleet.HostID, index uint64) {
 	key := dispute{w, host}
-	if index == 0 {
-		if _, ok := s.disputes[key]; !ok {
-			return
-		}
-		delete(s.disputes, key)
-	} else {
+	before, known := s.disputes[key]
+	if known {
+		s.replace(s.digestOfDispute(key, before), digest{})
+	}
+	switch {
+	case index > 0:
+		s.replace(digest{}, s.digestOfDispute(key, index))
 		s.disputes[key] = index
+	case known:
+		delete(s.disputes, key)
+	default:
+		return
 	}
 	s.books.host(host)
+}
+
+func (s *State) digestOfDispute(d dispute, index uint64) digest {
+	return s.digestOf(disputeKind, func(c *coder) { c.dispute(&d, &index) })
 }
 
 // disputed returns who else claims the workload, in order.
@@ -222,10 +238,12 @@ func (s *State) holders(id fleet.HostID) ([]fleet.LeaseID, fleet.Vector) {
 		return nil, fleet.Vector{}
 	}
 	var sum fleet.Vector
-	ids := slices.SortedFunc(maps.Keys(at.leases), compareLeaseIDs)
-	for _, l := range ids {
-		sum = sum.Add(at.leases[l].Reservation)
+	ids := make([]fleet.LeaseID, 0, len(at.leases))
+	for _, l := range at.leases {
+		sum = sum.Add(l.Reservation)
+		ids = append(ids, l.ID)
 	}
+	slices.SortFunc(ids, compareLeaseIDs)
 	return ids, sum
 }
 
@@ -246,6 +264,16 @@ func (s *State) nameOf(id fleet.HostID) string {
 }
 
 func compareText[T ~string](a, b T) int { return cmp.Compare(a, b) }
+
+func number(n uint64) string { return strconv.FormatUint(n, 10) }
+
+// shorten keeps a text that was refused from filling a message.
+func shorten(text string) string {
+	if len(text) > 128 {
+		return text[:128] + "…"
+	}
+	return text
+}
 
 func one[T any](T) int  { return 1 }
 func none[T any](T) int { return 0 }

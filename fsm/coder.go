@@ -24,16 +24,27 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // the members that do know them.
 type coder struct {
 	buf     []byte
-	pos     int  // next byte to read
-	limit   int  // end of the message being read
-	reading bool // false: append to buf
-	strict  bool // inside a list, whose elements may not be cut short
+	pos     int    // next byte to read
+	limit   int    // end of the message being read
+	reading bool   // false: append to buf
+	text    string // buf, if it is short: texts that are read are parts of it
+	strict  bool   // inside a list, whose elements may not be cut short
 	err     error
 }
 
 func writer() *coder { return &coder{} }
 
-func reader(data []byte) *coder { return &coder{buf: data, limit: len(data), reading: true} }
+// shortText is up to where the texts of an entry share one string. Who keeps one
+// of them keeps all of it, so a long entry is not worth it.
+const shortText = 512
+
+func reader(data []byte) *coder {
+	c := &coder{buf: data, limit: len(data), reading: true}
+	if len(data) <= shortText {
+		c.text = string(data)
+	}
+	return c
+}
 
 func (c *coder) fail(format string, args ...any) {
 	if c.err == nil {
@@ -210,14 +221,45 @@ func str[T ~string](c *coder, v *T) {
 		c.fail("a text of %d bytes announced, %d left", n, c.limit-c.pos)
 		return
 	}
-	*v = T(c.buf[c.pos : c.pos+int(n)])
+	if c.text != "" {
+		*v = T(c.text[c.pos : c.pos+int(n)])
+	} else {
+		*v = T(c.buf[c.pos : c.pos+int(n)])
+	}
 	c.pos += int(n)
+}
+
+// fixed codes as many bytes as v has.
+func (c *coder) fixed(v []byte) {
+	if !c.reading {
+		c.buf = append(c.buf, v...)
+		return
+	}
+	clear(v)
+	if c.absent() {
+		return
+	}
+	if len(v) > c.limit-c.pos {
+		c.fail("%d bytes needed, %d left", len(v), c.limit-c.pos)
+		return
+	}
+	c.pos += copy(v, c.buf[c.pos:])
+}
+
+// late codes a field that older members do not know, at the end of a message: it
+// is written only when it is set, so that whoever does not use it writes what
+// they can read.
+func (c *coder) late(set bool, f func()) {
+	if c.reading || set {
+		f()
+	}
 }
 
 // enum accepts only numbers that have a name: a newer member's value must stop
 // an older one, not be taken for something else.
 func enum[T interface {
 	~uint8
+	Valid() bool
 	encoding.TextMarshaler
 }](c *coder, v *T) {
 	n := uint64(*v)
@@ -229,7 +271,8 @@ func enum[T interface {
 	if c.reading {
 		*v = T(n)
 	}
-	if _, err := (*v).MarshalText(); err != nil {
+	if !(*v).Valid() {
+		_, err := (*v).MarshalText()
 		c.fail("%v", err)
 	}
 }
@@ -238,8 +281,9 @@ func enum[T interface {
 func (c *coder) message(f func()) {
 	if !c.reading {
 		start := len(c.buf)
+		c.buf = append(c.buf, 0) // the length, mostly one byte
 		f()
-		c.insertLength(start)
+		c.putLength(start)
 		return
 	}
 	var n uint64
@@ -257,13 +301,18 @@ func (c *coder) message(f func()) {
 	c.limit, c.strict = limit, strict
 }
 
-// insertLength puts the length of what was written since start in front of it.
-func (c *coder) insertLength(start int) {
-	size := len(c.buf) - start
+// putLength writes the length of what follows start into the byte there, and
+// makes room if it needs more than that.
+func (c *coder) putLength(start int) {
+	size := len(c.buf) - start - 1
+	if size < 0x80 {
+		c.buf[start] = byte(size)
+		return
+	}
 	var prefix [binary.MaxVarintLen64]byte
 	n := binary.PutUvarint(prefix[:], uint64(size))
-	c.buf = append(c.buf, prefix[:n]...)
-	copy(c.buf[start+n:], c.buf[start:start+size])
+	c.buf = append(c.buf, prefix[:n-1]...)
+	copy(c.buf[start+n:], c.buf[start+1:start+1+size])
 	copy(c.buf[start:], prefix[:n])
 }
 
@@ -290,9 +339,9 @@ func list[T any](c *coder, items *[]T, f func(*T)) {
 	c.strict = true
 	out := make([]T, 0, min(n, 1024)) // grow with what is really there
 	for i := uint64(0); i < n && c.err == nil; i++ {
-		var item T
-		f(&item)
-		out = append(out, item)
+		var zero T
+		out = append(out, zero)
+		f(&out[len(out)-1])
 	}
 	c.strict = strict
 	if c.err == nil {

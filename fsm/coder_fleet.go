@@ -55,6 +55,7 @@ func (c *coder) workload(w *fleet.Workload) {
 		c.int(&w.Port)
 		c.bool(&w.Pinned)
 		str(c, &w.ManagedBy)
+		c.late(w.Group != "", func() { str(c, &w.Group) })
 	})
 }
 
@@ -75,6 +76,7 @@ func (c *coder) lease(l *fleet.Lease) {
 		str(c, &l.Reason)
 		c.uint(&l.Changed)
 		c.time(&l.GrantedAt)
+		c.late(l.Group != "", func() { str(c, &l.Group) })
 	})
 }
 

@@ -25,6 +25,10 @@ const (
 // neither knows nor may skip. Going on would diverge; the process must stop.
 var ErrUnknownCommand = errors.New("unknown command")
 
+// ErrDiverged: this member holds other books than the leader. Going on would
+// hand out what is not there; the process must stop.
+var ErrDiverged = errors.New("the books of this host have diverged from the leader's")
+
 // Header is what the proposer decided for every operation of an entry.
 type Header struct {
 	// ID makes the entry idempotent: proposed again under the same ID, it
@@ -228,6 +232,13 @@ const (
 	numPutProfile
 	numRecordDecisions
 	numRecordOutcome
+	numStateHash
+	numRaiseFeatureLevel
+	numPutRule
+	numDropRule
+	numSetCalendar
+	numPutModel
+	numObserveHost
 )
 
 var commands = map[uint64]command{
@@ -256,4 +267,11 @@ var commands = map[uint64]command{
 	numPutProfile:         of[PutProfile]("put-profile"),
 	numRecordDecisions:    of[RecordDecisions]("record-decisions"),
 	numRecordOutcome:      of[RecordOutcome]("record-outcome"),
+	numStateHash:          of[StateHash]("state-hash"),
+	numRaiseFeatureLevel:  of[RaiseFeatureLevel]("raise-feature-level"),
+	numPutRule:            of[PutRule]("put-rule"),
+	numDropRule:           of[DropRule]("drop-rule"),
+	numSetCalendar:        of[SetCalendar]("set-calendar"),
+	numPutModel:           of[PutModel]("put-model"),
+	numObserveHost:        of[ObserveHost]("observe-host"),
 }

@@ -16,7 +16,7 @@ type eventRecord struct {
 }
 
 // full returns the event with its data.
-func (r eventRecord) full() fleet.Event {
+func (r *eventRecord) full() fleet.Event {
 	ev := r.Event
 	if r.object != nil {
 		// What the coder accepted can be shown; if ever not, an event
@@ -30,7 +30,7 @@ func (r eventRecord) full() fleet.Event {
 
 func (e *entry) emit(ev fleet.Event, object any) {
 	ev.Index, ev.Seq, ev.At = e.index, len(e.events), e.h.At
-	e.events = append(e.events, eventRecord{ev, object})
+	e.events = append(e.events, &eventRecord{ev, object})
 }
 
 func (e *entry) hostEvent(kind string, id fleet.HostID, message string) {

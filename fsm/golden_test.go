@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -59,6 +60,14 @@ func everyOperation() map[string]Operation {
 		RecordOutcome{Outcome: MigrationOutcome{Lease: "L41", Workload: "vm2", Source: "h1", Destination: "h2", Type: fleet.Drain, State: fleet.Released,
 			Decision: "p1.1", Reason: "why", CommittedIndex: 44, CommittedAt: epoch, Breach: epoch.Add(time.Hour), LeadTime: time.Hour,
 			Resource: fleet.CPU, Allocatable: 8, Rounds: 4, Wire: 99, Downtime: 30, Duration: 50, Tracker: "compare", Error: "none", ContentionCame: &yes}},
+		StateHash{Index: 2048, Version: 1, Hash: Hash{1, 2, 31: 9}},
+		RaiseFeatureLevel{Level: 2, By: "alice"},
+		PutRule{Rule: fleet.Rule{ID: "web", Kind: fleet.HostAffinity, Hard: true, Workloads: []fleet.WorkloadID{"vm2"}, Groups: []string{"front"}, Hosts: []fleet.HostID{"h1", "h2"}}, By: "alice"},
+		DropRule{ID: "web", By: "alice"},
+		SetCalendar{Source: "ops.ics", By: "alice", Entries: []fleet.CalendarEntry{{ID: "e1", Kind: fleet.LoadChanges, Label: "sale", From: epoch, Until: epoch.Add(time.Hour),
+			Hosts: []fleet.HostID{"h1"}, Zones: []string{"z1"}, Workloads: []fleet.WorkloadID{"vm2"}, Groups: []string{"front"}, Change: fleet.Vector{CPU: 500, Memory: -100}}}},
+		ObserveHost{Host: "h1", Foreign: fleet.Vector{Memory: 3 * gib}.With("gpu", 500)},
+		PutModel{Model: fleet.Model{Name: "60m/cpu", Version: 3, Hash: strings.Repeat("ab", 32), Size: 1 << 20, Trained: epoch}},
 	}
 	out := map[string]Operation{}
 	for _, op := range ops {
@@ -73,6 +82,7 @@ func TestGoldenCommands(t *testing.T) {
 	if len(all) != len(commands) {
 		t.Errorf("%d operations have golden bytes, %d exist", len(all), len(commands))
 	}
+	maps.Copy(all, lateFields())
 	for name, op := range all {
 		t.Run(name, func(t *testing.T) {
 			data, err := Encode(goldenHeader, op)
@@ -100,17 +110,38 @@ func TestGoldenCommands(t *testing.T) {
 	}
 }
 
-// TestGoldenSnapshot: an old snapshot loads, and gives the same bytes again.
+// lateFields holds the operations of old that have new fields, with those set.
+func lateFields() map[string]Operation {
+	grouped := instance("w9", gib)
+	grouped.Group = "front"
+	return map[string]Operation{
+		"init-cluster-2":       InitCluster{Cluster: "c1", Level: 2},
+		"register-workloads-2": RegisterWorkloads{Host: "h1", Workloads: []fleet.Workload{grouped, instance("w8", gib)}},
+		"grant-2":              Grant{Workload: "w9", Destination: "h2", Kind: fleet.LeasePlacement, Reservation: fleet.Vector{CPU: 1}, Group: "front"},
+		"claim-2":              Claim{Lease: "L41", Workload: grouped},
+	}
+}
+
+// TestGoldenSnapshot: an old snapshot loads, and gives the same bytes again;
+// below feature level 2 a new one is what the first release can read.
 func TestGoldenSnapshot(t *testing.T) {
-	w := rich(t)
+	checkGoldenSnapshot(t, "snapshot-v1", rich(t))
+	checkGoldenSnapshot(t, "snapshot-v2", richer(t))
+}
+
+func checkGoldenSnapshot(t *testing.T, name string, w *world) {
+	t.Helper()
 	data := snapshotBytes(t, w.state)
-	golden(t, "snapshot-v1", data)
+	golden(t, name, data)
 	restored, err := Restore(bytes.NewReader(data))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if again := snapshotBytes(t, restored); !bytes.Equal(again, data) {
 		t.Error("a restored state gives another snapshot")
+	}
+	if restored.Hash() != w.state.Hash() {
+		t.Error("a restored state has another hash")
 	}
 	if got, want := restored.View(), w.state.View(); !reflect.DeepEqual(got, want) {
 		t.Errorf("restored view\n%+v\nwas\n%+v", got, want)
@@ -138,6 +169,26 @@ func rich(t testing.TB) *world {
 	w.must(t, "h1", Begin{Lease: l.ID}, Expire{Lease: l.ID}, ObserveOwner{Lease: l.ID, Host: "h1", Seen: SeenFrozen})
 	w.apply(t, "h3", RegisterWorkloads{Host: "h3", Workloads: []fleet.Workload{instance("w3", gib)}})
 	w.apply(t, "h1", Grant{Workload: "w3", Destination: "h2"}) // refused: disputed
+	return w
+}
+
+// richer is rich, raised to the newest feature level, with what that brought.
+func richer(t testing.TB) *world {
+	w := rich(t)
+	w.must(t, "h1", RaiseFeatureLevel{Level: FeatureLevel, By: "alice"})
+	w.index = 2*HashEvery - 1
+	for _, name := range []string{"put-rule", "set-calendar", "put-model"} {
+		w.must(t, "h1", everyOperation()[name])
+	}
+	hash, ok := w.state.NextHash()
+	if !ok {
+		t.Fatal("no hash is kept")
+	}
+	grouped := instance("w9", gib)
+	grouped.Group = "front"
+	w.must(t, "h3", ObserveHost{Host: "h3", Foreign: fleet.Vector{Memory: gib}.With("gpu", 500)})
+	w.must(t, "h1", hash, RegisterWorkloads{Host: "h1", Workloads: []fleet.Workload{grouped}})
+	w.must(t, "h1", Grant{Workload: "w10", Destination: "h2", Kind: fleet.LeasePlacement, Reservation: fleet.Vector{CPU: 1}, Group: "front"})
 	return w
 }
 

@@ -8,18 +8,27 @@ import (
 	"github.com/placed-dev/placed/fleet"
 )
 
-// InitCluster names the cluster and begins its first generation. Nothing is
-// granted before. Repeating it is harmless.
+// InitCluster names the cluster and begins its first generation, at a feature
+// level: FeatureLevel, unless older members are to join. Nothing is granted
+// before. Repeating it is harmless.
 type InitCluster struct {
 	Cluster string `json:"cluster"`
+	Level   uint64 `json:"level,omitempty"` // 0 means 1
 }
 
-func (InitCluster) number() uint64   { return numInitCluster }
-func (o *InitCluster) code(c *coder) { str(c, &o.Cluster) }
+func (InitCluster) number() uint64 { return numInitCluster }
+func (o *InitCluster) code(c *coder) {
+	str(c, &o.Cluster)
+	c.late(o.Level != 0, func() { c.uint(&o.Level) })
+}
 
 func (o InitCluster) apply(e *entry) OpResult {
 	if r := checkName("cluster id", o.Cluster); r != nil {
 		return OpResult{Err: r}
+	}
+	if o.Level > FeatureLevel {
+		e.fatal = &unknownLevel{o.Level}
+		return OpResult{}
 	}
 	switch e.cluster {
 	case "":
@@ -28,7 +37,7 @@ func (o InitCluster) apply(e *entry) OpResult {
 	default:
 		return OpResult{Err: refuse(CodeState, "this is cluster %s: it cannot become %s; start a new data directory for another cluster", e.cluster, o.Cluster)}
 	}
-	e.cluster, e.generation = o.Cluster, 1
+	e.cluster, e.generation, e.level = o.Cluster, 1, max(o.Level, levelFirst)
 	e.emit(fleet.Event{Topic: fleet.TopicCluster, Type: "cluster.initialised", Message: "cluster " + o.Cluster + " begins; policy: " + e.policy.Automation.String()}, nil)
 	return OpResult{}
 }

@@ -30,7 +30,7 @@ func (o Expire) apply(e *entry) OpResult {
 	case fleet.Transferring, fleet.Prepared:
 		return e.doubt(l, "it was not renewed in time")
 	case fleet.Aborted, fleet.Uncertain:
-		return OpResult{Lease: copyLease(l)}
+		return OpResult{Lease: &l.Lease}
 	}
 	return e.refused(l, wrongState(l, "expired", "granted, transferring or prepared"))
 }
@@ -75,7 +75,7 @@ func (o Revert) apply(e *entry) OpResult {
 	}
 	switch l.State {
 	case fleet.Aborted:
-		return OpResult{Lease: copyLease(l)}
+		return OpResult{Lease: &l.Lease}
 	case fleet.Committed:
 		e.giveBack(l)
 		return e.abort(l, false, "reverted by the destination"+because(o.Reason))
@@ -127,7 +127,7 @@ func (o ObserveOwner) apply(e *entry) OpResult {
 	case fleet.Granted, fleet.Transferring, fleet.Prepared:
 		return e.refused(l, refuse(CodeState, "lease %s is %s: what its ends hold decides only when it is uncertain", l.ID, l.State))
 	default: // settled: the observer learns how
-		return OpResult{Lease: copyLease(l)}
+		return OpResult{Lease: &l.Lease}
 	}
 	next := *l
 	if s := (sighting{o.Seen, o.Digest}); o.Host == l.Source {
@@ -136,7 +136,7 @@ func (o ObserveOwner) apply(e *entry) OpResult {
 		next.destination = s
 	}
 	if next.source == l.source && next.destination == l.destination {
-		return OpResult{Lease: copyLease(l)}
+		return OpResult{Lease: &l.Lease}
 	}
 	next.Changed = e.index
 	e.putLease(&next)
@@ -168,7 +168,7 @@ func (e *entry) judge(l *leaseRecord) OpResult {
 	}
 	source, destination := l.source.Seen, l.destination.Seen
 	if source == "" || destination == "" {
-		return OpResult{Lease: copyLease(l)}
+		return OpResult{Lease: &l.Lease}
 	}
 	switch {
 	case source == SeenRunning && destination == SeenRunning:
@@ -193,7 +193,7 @@ func (e *entry) judge(l *leaseRecord) OpResult {
 		e.leaseEvent(l, fmt.Sprintf("ALARM: workload %s runs on neither end (source %s, destination %s): placed lease resolve %s",
 			l.Workload, source, destination, l.ID))
 	}
-	return OpResult{Lease: copyLease(l)}
+	return OpResult{Lease: &l.Lease}
 }
 
 // judgeReserved settles placements and standbys, which have no copy at a source:
@@ -208,7 +208,7 @@ func (e *entry) judgeReserved(l *leaseRecord) OpResult {
 	case l.destination.Seen != "" && l.Kind == fleet.LeaseStandby:
 		return e.abort(l, false, "the destination must discard its standby")
 	}
-	return OpResult{Lease: copyLease(l)}
+	return OpResult{Lease: &l.Lease}
 }
 
 // Resolve is an operator's word on a lease that cannot settle by itself:
@@ -267,7 +267,7 @@ func (o Resolve) apply(e *entry) OpResult {
 		return e.step(l, fleet.Released, said, nil)
 	case l.State == fleet.Aborted && !o.Commit:
 		if l.Discarded {
-			return OpResult{Lease: copyLease(l)}
+			return OpResult{Lease: &l.Lease}
 		}
 		return e.step(l, fleet.Aborted, said, func(l *leaseRecord) { l.Discarded = true })
 	}

@@ -2,7 +2,7 @@ package fsm
 
 import (
 	"fmt"
-	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -25,6 +25,8 @@ type Grant struct {
 	// Reservation is for placements of workloads that the books do not know
 	// yet, and ignored otherwise.
 	Reservation fleet.Vector `json:"reservation,omitzero"`
+	// Group of a placement, for rules that speak about groups.
+	Group string `json:"group,omitempty"`
 }
 
 func (Grant) number() uint64 { return numGrant }
@@ -36,6 +38,7 @@ func (o *Grant) code(c *coder) {
 	str(c, &o.Decision)
 	str(c, &o.Reason)
 	c.vector(&o.Reservation)
+	c.late(o.Group != "", func() { str(c, &o.Group) })
 }
 
 func (o Grant) apply(e *entry) OpResult {
@@ -48,6 +51,8 @@ func (o Grant) apply(e *entry) OpResult {
 	}}
 	if w := e.workloads[o.Workload]; w != nil {
 		l.Source, l.Reservation = w.Owner, w.Reservation
+	} else {
+		l.Group = o.Group
 	}
 	if r := o.refusal(e, l); r != nil {
 		if r.Workload == "" {
@@ -56,16 +61,18 @@ func (o Grant) apply(e *entry) OpResult {
 		e.emit(fleet.Event{Topic: fleet.TopicLease, Type: "lease.refused", Host: o.Destination, Workload: o.Workload, Message: r.Message}, r)
 		return OpResult{Err: r}
 	}
-	if e.tokens == nil {
-		e.tokens = map[fleet.WorkloadID]bool{}
+	if e.grants > 1 { // else there is no second token
+		if e.tokens == nil {
+			e.tokens = map[fleet.WorkloadID]bool{}
+		}
+		e.tokens[o.Workload] = true
 	}
-	e.tokens[o.Workload] = true
 	e.putLease(l)
 	if o.Kind == fleet.LeaseMigration {
 		e.State.grants.push(e.load, maxGrantTimes, maxGrantTimes, one[time.Time])
 	}
-	e.leaseEvent(l, fmt.Sprintf("%s of workload %s to host %s granted (%s)%s", o.Kind, o.Workload, e.nameOf(o.Destination), o.Type, because(o.Reason)))
-	return OpResult{Lease: copyLease(l)}
+	e.leaseEvent(l, o.Kind.String()+" of workload "+string(o.Workload)+" to host "+e.nameOf(o.Destination)+" granted ("+o.Type.String()+")"+because(o.Reason))
+	return OpResult{Lease: &l.Lease}
 }
 
 func because(reason string) string {
@@ -77,15 +84,15 @@ func because(reason string) string {
 
 func (e *entry) leaseID() fleet.LeaseID {
 	if e.grants == 1 {
-		return fleet.LeaseID(fmt.Sprintf("L%d", e.index))
+		return fleet.LeaseID("L" + number(e.index))
 	}
-	return fleet.LeaseID(fmt.Sprintf("L%d.%d", e.index, e.granted))
+	return fleet.LeaseID("L" + number(e.index) + "." + number(uint64(e.granted)))
 }
 
 // refusal says why the lease may not be granted, or nil.
 func (o Grant) refusal(e *entry, l *leaseRecord) *Refusal {
 	checks := []func(*entry, *leaseRecord) *Refusal{
-		o.checkCommand, o.checkWorkload, o.checkDestination, o.checkPolicy, o.checkRoom,
+		o.checkCommand, o.checkWorkload, o.checkDestination, o.checkRules, o.checkPolicy, o.checkCalendar, o.checkRoom,
 	}
 	for _, check := range checks {
 		if r := check(e, l); r != nil {
@@ -158,13 +165,18 @@ func (o Grant) checkPlacement(_ *entry, w *workloadRecord) *Refusal {
 	if err := o.Reservation.Validate(); err != nil {
 		return refuse(CodeRule, "workload %s: reservation: %v", o.Workload, err)
 	}
+	if o.Group != "" {
+		if r := checkName("group", o.Group); r != nil {
+			return r
+		}
+	}
 	if bad := unknownAmount(o.Reservation); bad != "" || o.Reservation.IsZero() {
 		return refuse(CodeRule, "workload %s: a placement needs a known reservation, not %s", o.Workload, o.Reservation)
 	}
 	return nil
 }
 
-func (o Grant) checkDestination(e *entry, _ *leaseRecord) *Refusal {
+func (o Grant) checkDestination(e *entry, l *leaseRecord) *Refusal {
 	h, r := e.needHost(o.Destination)
 	switch {
 	case r != nil:
@@ -175,11 +187,24 @@ func (o Grant) checkDestination(e *entry, _ *leaseRecord) *Refusal {
 	case e.at[o.Destination].overbooked != "":
 		r = refuse(CodeCapacity, "host %s is overbooked: %s", h.Name, e.at[o.Destination].overbooked)
 		r.Holders, _ = e.holders(o.Destination)
+		if e.level >= levelHash {
+			o.figures(e, l, r)
+		}
 	}
 	if r != nil {
 		r.Host = o.Destination
 	}
 	return r
+}
+
+// figures adds to a refusal of an overbooked host what is wanted, and what is
+// left, of the resource that the host has too much of.
+func (o Grant) figures(e *entry, l *leaseRecord, r *Refusal) {
+	at := e.at[o.Destination]
+	if short, over := at.record.allocatable.Lacks(at.held); over {
+		r.Resource, r.Want = short, l.Reservation.Get(short)
+		r.Free = at.record.allocatable.Get(short) - at.held.Get(short)
+	}
 }
 
 // automatic moves are those that a pass decides on its own.
@@ -229,16 +254,13 @@ func (s *State) cooldown(w *workloadRecord) time.Time {
 }
 
 func (s *State) grantsSince(load time.Time) []time.Time {
-	i := len(s.grants.items)
-	for i > 0 && s.grants.items[i-1].After(load) {
-		i--
-	}
-	return s.grants.items[i:]
+	items := s.grants.items // load time never goes back
+	return items[sort.Search(len(items), func(i int) bool { return items[i].After(load) }):]
 }
 
 func (o Grant) checkRoom(e *entry, l *leaseRecord) *Refusal {
-	h, at := e.hosts[o.Destination], e.at[o.Destination]
-	allocatable := h.Allocatable()
+	at := e.at[o.Destination]
+	h, allocatable := at.record, at.record.allocatable
 	free := allocatable.Sub(at.held)
 	short, lacking := free.Lacks(l.Reservation)
 	if !lacking {
@@ -248,6 +270,9 @@ func (o Grant) checkRoom(e *entry, l *leaseRecord) *Refusal {
 	holders, sum := e.holders(o.Destination)
 	message := fmt.Sprintf("host %s %s: wants %s, %s free of %s", h.Name, short, fleet.FormatAmount(short, want),
 		fleet.FormatAmount(short, max(left, 0)), fleet.FormatAmount(short, allocatable.Get(short)))
+	if n := h.foreign.Get(short); n > 0 {
+		message += fmt.Sprintf("; %s in use beyond all reservations", fleet.FormatAmount(short, n))
+	}
 	if held := sum.Get(short); held > 0 {
 		message += fmt.Sprintf("; %s held by %s", fleet.FormatAmount(short, held), nameLeases(holders))
 	}
@@ -272,49 +297,6 @@ func nameLeases(ids []fleet.LeaseID) string {
 	return noun + strings.Join(words, ", ") + more
 }
 
-// placeTogether applies the placements of an entry, if there are several, as one:
-// when one is refused, none is granted. It returns which operations are done.
-func (e *entry) placeTogether(ops []Operation, results []OpResult) []bool {
-	done := make([]bool, len(ops))
-	var group []int
-	for i, op := range ops {
-		if g, ok := op.(Grant); ok && g.Kind == fleet.LeasePlacement {
-			group = append(group, i)
-		}
-	}
-	if len(group) < 2 {
-		return done
-	}
-	events := len(e.events)
-	var bad *Refusal
-	for _, i := range group {
-		results[i], done[i] = ops[i].apply(e), true
-		e.settle()
-		if r := results[i].Err; r != nil && bad == nil {
-			bad = r
-		}
-	}
-	if bad == nil {
-		return done
-	}
-	refused := slices.DeleteFunc(slices.Clone(e.events[events:]), func(r eventRecord) bool { return r.Type != "lease.refused" })
-	e.events = e.events[:events]
-	for _, r := range refused {
-		e.emit(r.Event, r.object)
-	}
-	for _, i := range group {
-		if l := results[i].Lease; l != nil {
-			e.dropLease(l.ID)
-			delete(e.tokens, l.Workload)
-			r := refuse(CodeRule, "placements of one entry are granted all or none: %s", bad.Message)
-			r.Host, r.Workload = l.Destination, l.Workload
-			results[i] = OpResult{Err: r}
-		}
-	}
-	e.settle()
-	return done
-}
-
 // Claim turns a placement into a booked workload, before its destination starts
 // it; the workload may reserve no more than the lease held. The lease ends.
 type Claim struct {
@@ -337,7 +319,7 @@ func (o Claim) apply(e *entry) OpResult {
 		return e.refused(l, r)
 	}
 	if l.State == fleet.Released {
-		return OpResult{Lease: copyLease(l)}
+		return OpResult{Lease: &l.Lease}
 	}
 	w := o.Workload
 	w.ID, w.Owner, w.Epoch = l.Workload, l.Destination, 1
@@ -361,6 +343,10 @@ func (o Claim) refusal(e *entry, l *leaseRecord) *Refusal {
 	}
 	if r := checkWorkload(o.Workload); r != nil {
 		return r
+	}
+	if o.Workload.Group != l.Group {
+		// The rules were checked for the group that the lease was asked for.
+		return refuse(CodeRule, "lease %s is for a workload of group %q, not of group %q: release it and ask again", l.ID, l.Group, o.Workload.Group)
 	}
 	if w := e.workloads[l.Workload]; w != nil && w.Owner != l.Destination {
 		return refuse(CodeRule, "workload %s was started on host %s meanwhile: stop one of the two", w.ID, e.nameOf(w.Owner))

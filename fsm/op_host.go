@@ -35,7 +35,7 @@ func (o RegisterHost) apply(e *entry) OpResult {
 	old := e.hosts[h.ID]
 	kind, message := "host.registered", fmt.Sprintf("host %s registered in zone %s with %s", h.Name, h.Zone, h.Allocatable())
 	if old != nil {
-		h.State, h.reported = old.State, old.reported
+		h.State, h.reported, h.foreign = old.State, old.reported, old.foreign
 		if !old.Allocatable().Equal(h.Allocatable()) {
 			kind, message = "host.capacity", fmt.Sprintf("host %s has %s, had %s", h.Name, h.Allocatable(), old.Allocatable())
 		}
@@ -101,6 +101,42 @@ func (o SetHostState) apply(e *entry) OpResult {
 		message += ": " + o.Reason
 	}
 	e.hostEvent("host."+o.State.String(), o.Host, message)
+	return OpResult{}
+}
+
+// ObserveHost records what a host sees in use beyond everything that is reserved
+// on it: a workload that outgrew its reservation, something that placed does not
+// run. It counts against the host like a reservation until it is observed to be
+// gone, and is corrected by nobody.
+type ObserveHost struct {
+	Host    fleet.HostID `json:"host"`
+	Foreign fleet.Vector `json:"foreign"`
+}
+
+func (ObserveHost) number() uint64 { return numObserveHost }
+func (o *ObserveHost) code(c *coder) {
+	str(c, &o.Host)
+	c.vector(&o.Foreign)
+}
+
+func (o ObserveHost) apply(e *entry) OpResult {
+	h, r := e.needHost(o.Host)
+	if r == nil {
+		r = e.fromHost("what it sees in use", o.Host)
+	}
+	if err := o.Foreign.Validate(); r == nil && err != nil {
+		r = refuse(CodeRule, "host %s: in use: %v", h.Name, err)
+	}
+	if bad := unknownAmount(o.Foreign); r == nil && bad != "" {
+		r = refuse(CodeRule, "host %s: in use: the amount of %s is unknown: leave out what is not measured", h.Name, bad)
+	}
+	if r != nil || h.foreign.Equal(o.Foreign) {
+		return OpResult{Err: r}
+	}
+	changed := *h
+	changed.foreign = o.Foreign
+	e.putHost(&changed)
+	e.hostEvent("host.foreign", o.Host, "host "+h.Name+" sees in use beyond its reservations: "+o.Foreign.String())
 	return OpResult{}
 }
 

@@ -1,8 +1,6 @@
 package fsm
 
 import (
-	"fmt"
-
 	"github.com/placed-dev/placed/fleet"
 )
 
@@ -29,7 +27,7 @@ func (o Begin) apply(e *entry) OpResult {
 	}
 	switch {
 	case l.State == fleet.Transferring:
-		return OpResult{Lease: copyLease(l)}
+		return OpResult{Lease: &l.Lease}
 	case l.State != fleet.Granted:
 		return e.refused(l, wrongState(l, "begun", "granted"))
 	case e.policy.Paused:
@@ -66,7 +64,7 @@ func (o ReportPrepared) apply(e *entry) OpResult {
 	}
 	switch {
 	case l.State == fleet.Prepared && l.Digest == o.Digest:
-		return OpResult{Lease: copyLease(l)}
+		return OpResult{Lease: &l.Lease}
 	case l.State == fleet.Prepared:
 		return e.refused(l, refuse(CodeState, "lease %s is prepared with digest %s, not %s: abort it", l.ID, l.Digest, o.Digest))
 	case l.State != fleet.Transferring:
@@ -111,7 +109,7 @@ func (o Commit) apply(e *entry) OpResult {
 	case l.Digest != o.Digest:
 		return e.refused(l, refuse(CodeState, "the destination of lease %s prepared digest %s, the source froze %s: abort it", l.ID, l.Digest, o.Digest))
 	case l.State != fleet.Prepared:
-		return OpResult{Lease: copyLease(l)}
+		return OpResult{Lease: &l.Lease}
 	}
 	return e.commit(l, fleet.Committed, "workload "+string(l.Workload)+" belongs to host "+e.nameOf(l.Destination))
 }
@@ -172,7 +170,7 @@ func (o Abort) apply(e *entry) OpResult {
 	}
 	switch l.State {
 	case fleet.Aborted:
-		return OpResult{Lease: copyLease(l)}
+		return OpResult{Lease: &l.Lease}
 	case fleet.Granted:
 		return e.abort(l, true, o.Reason)
 	case fleet.Transferring, fleet.Prepared:
@@ -216,7 +214,7 @@ func (o ReportDiscarded) apply(e *entry) OpResult {
 	case l.State != fleet.Aborted:
 		return e.refused(l, wrongState(l, "discarded", "aborted"))
 	case l.Discarded:
-		return OpResult{Lease: copyLease(l)}
+		return OpResult{Lease: &l.Lease}
 	}
 	return e.step(l, fleet.Aborted, "the destination has discarded its copy", func(l *leaseRecord) { l.Discarded = true })
 }
@@ -240,7 +238,7 @@ func (o ReportActivated) apply(e *entry) OpResult {
 	}
 	switch l.State {
 	case fleet.Activated, fleet.Released:
-		return OpResult{Lease: copyLease(l)}
+		return OpResult{Lease: &l.Lease}
 	case fleet.Committed:
 		return e.step(l, fleet.Activated, "the workload runs on host "+e.nameOf(l.Destination), nil)
 	}
@@ -266,7 +264,7 @@ func (o ReportReleased) apply(e *entry) OpResult {
 	}
 	switch l.State {
 	case fleet.Released:
-		return OpResult{Lease: copyLease(l)}
+		return OpResult{Lease: &l.Lease}
 	case fleet.Activated:
 		return e.step(l, fleet.Released, "the source has released its memory", nil)
 	case fleet.Committed:
@@ -300,7 +298,7 @@ func (o Release) apply(e *entry) OpResult {
 	case r != nil:
 		return e.refused(l, r)
 	case l.State == fleet.Aborted:
-		return OpResult{Lease: copyLease(l)}
+		return OpResult{Lease: &l.Lease}
 	case l.State != fleet.Granted:
 		return e.refused(l, wrongState(l, "released before its begin", "granted"))
 	}
@@ -327,8 +325,8 @@ func (e *entry) step(l *leaseRecord, to fleet.LeaseState, message string, change
 			e.aborted++
 		}
 	}
-	e.leaseEvent(&next, fmt.Sprintf("lease %s: %s", l.ID, message))
-	return OpResult{Lease: copyLease(&next)}
+	e.leaseEvent(&next, "lease "+string(l.ID)+": "+message)
+	return OpResult{Lease: &next.Lease}
 }
 
 // refused completes a refusal with the lease it is about; l may be nil.
@@ -337,7 +335,7 @@ func (e *entry) refused(l *leaseRecord, r *Refusal) OpResult {
 		return OpResult{Err: r}
 	}
 	r.Lease, r.Workload = l.ID, l.Workload
-	return OpResult{Err: r, Lease: copyLease(l)}
+	return OpResult{Err: r, Lease: &l.Lease}
 }
 
 func (e *entry) needLease(id fleet.LeaseID) (*leaseRecord, *Refusal) {
@@ -376,9 +374,4 @@ func checkDigest(digest string) *Refusal {
 		return refuse(CodeRule, "a digest of %d characters: 1 to 128 are needed", len(digest))
 	}
 	return nil
-}
-
-func copyLease(l *leaseRecord) *fleet.Lease {
-	out := l.Lease
-	return &out
 }

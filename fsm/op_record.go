@@ -56,11 +56,27 @@ func (o PutProfile) apply(e *entry) OpResult {
 		return OpResult{Err: r}
 	}
 	old := e.profiles[o.Workload]
-	e.profiles[o.Workload] = &Profile{Workload: o.Workload, Category: o.Category, Blob: o.Blob, Index: e.index}
+	e.putProfile(o.Workload, &Profile{Workload: o.Workload, Category: o.Category, Blob: o.Blob, Index: e.index})
 	if old == nil || old.Category != o.Category { // daily refreshes are no news
 		e.workloadEvent("workload.category", w, "workload %s is of category %q", w.ID, o.Category)
 	}
 	return OpResult{}
+}
+
+// putProfile stores a profile; nil forgets it.
+func (s *State) putProfile(id fleet.WorkloadID, p *Profile) {
+	if old := s.profiles[id]; old != nil {
+		s.replace(s.digestOfProfile(old), digest{})
+		delete(s.profiles, id)
+	}
+	if p != nil {
+		s.replace(digest{}, s.digestOfProfile(p))
+		s.profiles[id] = p
+	}
+}
+
+func (s *State) digestOfProfile(p *Profile) digest {
+	return s.digestOf(profileKind, func(c *coder) { c.profile(p) })
 }
 
 type decisionRecord struct {
@@ -190,14 +206,25 @@ func (o RecordOutcome) apply(e *entry) OpResult {
 	out := e.complete(known.merge(o.Outcome), l)
 	if at >= 0 {
 		// A capture may share the array: replace the element in a new one.
+		e.replace(e.digestOfOutcome(&known), e.digestOfOutcome(&out))
 		e.outcomes.items = append([]MigrationOutcome(nil), e.outcomes.items...)
 		e.outcomes.items[at] = out
 	} else {
+		if len(e.outcomes.items) == maxOutcomes {
+			e.replace(e.digestOfOutcome(&e.outcomes.items[0]), digest{})
+		}
+		e.replace(digest{}, e.digestOfOutcome(&out))
 		e.outcomes.push(out, maxOutcomes, maxOutcomes, one[MigrationOutcome])
 	}
 	e.emit(fleet.Event{Topic: fleet.TopicMigration, Type: "migration.outcome", Host: out.Source, Workload: out.Workload,
 		Lease: out.Lease, Message: out.sentence()}, &out)
 	return OpResult{}
+}
+
+func (s *State) digestOfOutcome(o *MigrationOutcome) digest {
+	wordless := *o // see link
+	wordless.Reason = ""
+	return s.digestOf(outcomeKind, func(c *coder) { c.outcome(&wordless) })
 }
 
 func (s *State) outcomeAt(id fleet.LeaseID) int {

@@ -136,10 +136,21 @@ func (e *entry) reassign(w *workloadRecord, host fleet.HostID) {
 	from := w.Owner
 	changed := *w
 	changed.Owner, changed.Epoch, changed.reported = host, w.Epoch+1, e.generation
+	e.rest(&changed)
 	e.putWorkload(&changed)
 	e.dispute(w.ID, host, 0)
 	e.workloadEvent("workload.found", &changed, "workload %s was found on host %s; the restored books gave it to host %s, which does not run it",
 		w.ID, e.nameOf(host), e.nameOf(from))
+}
+
+// rest lets a workload that somebody else has moved cool down as after a move of
+// ours: whoever moved it may not be done.
+func (e *entry) rest(w *workloadRecord) bool {
+	if e.level < levelHash {
+		return false
+	}
+	w.moves, w.moved = max(w.moves, 1), e.load
+	return true
 }
 
 // withdraw ends the disputes of a host over what it no longer reports.
@@ -154,6 +165,10 @@ func (e *entry) withdraw(host fleet.HostID, seen map[fleet.WorkloadID]bool) {
 	for _, id := range gone {
 		e.dispute(id, host, 0)
 		if w := e.workloads[id]; w != nil {
+			if changed := *w; e.rest(&changed) {
+				e.putWorkload(&changed)
+				w = &changed
+			}
 			e.workloadEvent("workload.undisputed", w, "host %s no longer runs workload %s", e.nameOf(host), id)
 		}
 	}

@@ -103,7 +103,15 @@ func (s *State) Lease(id fleet.LeaseID) (fleet.Lease, bool) {
 // LeaseOf returns the active lease of a workload.
 func (s *State) LeaseOf(id fleet.WorkloadID) (fleet.Lease, bool) { return s.Lease(s.leaseOf[id]) }
 
-// Held is what owned workloads and leases hold of a host.
+// Foreign is what a host saw in use beyond its reservations.
+func (s *State) Foreign(id fleet.HostID) fleet.Vector {
+	if h := s.hosts[id]; h != nil {
+		return h.foreign
+	}
+	return fleet.Vector{}
+}
+
+// Held is what owned workloads, leases and foreign use hold of a host.
 func (s *State) Held(id fleet.HostID) fleet.Vector {
 	if at := s.at[id]; at != nil {
 		return at.held
@@ -226,12 +234,53 @@ func (s *State) Profile(id fleet.WorkloadID) (Profile, bool) {
 	return out, true
 }
 
+// Rules returns every rule by id.
+func (s *State) Rules() []fleet.Rule {
+	var out []fleet.Rule
+	for _, id := range slices.Sorted(maps.Keys(s.rules)) {
+		r := s.rules[id].Rule
+		r.Workloads, r.Groups, r.Hosts = slices.Clone(r.Workloads), slices.Clone(r.Groups), slices.Clone(r.Hosts)
+		out = append(out, r)
+	}
+	return out
+}
+
+// Calendar returns what all sources say, by source, then time.
+func (s *State) Calendar() []fleet.CalendarEntry {
+	var out []fleet.CalendarEntry
+	for _, source := range slices.Sorted(maps.Keys(s.calendars)) {
+		out = append(out, s.calendars[source].Entries...)
+	}
+	return out
+}
+
+// Calendars returns the sources, in order.
+func (s *State) Calendars() []string { return slices.Sorted(maps.Keys(s.calendars)) }
+
+// Models returns the models in force, by name.
+func (s *State) Models() []fleet.Model {
+	var out []fleet.Model
+	for _, name := range slices.Sorted(maps.Keys(s.models)) {
+		out = append(out, s.models[name].Model)
+	}
+	return out
+}
+
+// Model returns the model in force under a name.
+func (s *State) Model(name string) (fleet.Model, bool) {
+	if m := s.models[name]; m != nil {
+		return m.Model, true
+	}
+	return fleet.Model{}, false
+}
+
 // View returns what the books say, as a pass reads it. What is observed (usage,
 // liveness, series, bandwidth), the load time Now, TimeScale, requests and
 // streaks are left to the caller.
 func (s *State) View() fleet.View {
 	v := fleet.View{
 		Cluster: s.cluster, Index: s.index, Policy: s.policy, Leases: s.Leases(),
+		Rules: s.Rules(), Calendar: s.Calendar(),
 		Grants:    s.Grants(s.load.Add(-churnWindow)),
 		Hosts:     make([]fleet.HostView, 0, len(s.hosts)),
 		Workloads: make([]fleet.WorkloadView, 0, len(s.workloads)),

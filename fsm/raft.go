@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 )
@@ -19,6 +20,10 @@ type Replica struct {
 	state   *State        // guarded by mu; written by Raft's apply thread only
 	changed chan struct{} // guarded by mu; closed and replaced at every change
 	fatal   error         // guarded by mu; once set, nothing is applied
+	// applied is the state's index, for those who need no more than it and
+	// should not wait for what is being applied. Who sees it and then reads
+	// finds that index or a later one.
+	applied atomic.Uint64
 }
 
 var (
@@ -44,11 +49,7 @@ func (r *Replica) Read(f func(*State)) {
 
 // Applied is the index of the last entry whose effect Read shows. Entries of
 // Raft's own do not count.
-func (r *Replica) Applied() uint64 {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return r.state.index
-}
+func (r *Replica) Applied() uint64 { return r.applied.Load() }
 
 // Changed returns a channel that is closed at the next change. Take it before
 // reading, so that no change falls in between.
@@ -61,6 +62,9 @@ func (r *Replica) Changed() <-chan struct{} {
 // WaitApplied waits until Applied has reached the index.
 func (r *Replica) WaitApplied(ctx context.Context, index uint64) error {
 	for {
+		if r.Applied() >= index {
+			return nil
+		}
 		changed := r.Changed()
 		r.mu.RLock()
 		applied, fatal := r.state.index, r.fatal
@@ -82,8 +86,8 @@ func (r *Replica) WaitApplied(ctx context.Context, index uint64) error {
 // Apply implements raft.FSM; the response is a Result.
 func (r *Replica) Apply(log *raft.Log) any { return r.ApplyBatch([]*raft.Log{log})[0] }
 
-// ApplyBatch implements raft.BatchingFSM. Each response is a Result, nil for
-// what is not a command.
+// ApplyBatch implements raft.BatchingFSM. Each response is a Result, for a
+// Bundle a []any of Results in its order, nil for what is not a command.
 func (r *Replica) ApplyBatch(logs []*raft.Log) []any {
 	out := make([]any, len(logs))
 	if err := r.applyAll(logs, out); err != nil && r.onFatal != nil {
@@ -105,10 +109,10 @@ func (r *Replica) applyAll(logs []*raft.Log, out []any) (news error) {
 		case r.fatal != nil:
 			out[i] = Result{Index: log.Index, Fatal: r.fatal}
 		default:
-			result := r.state.Apply(log.Index, log.Data)
-			out[i] = result
-			if result.Fatal != nil {
-				r.fatal = fmt.Errorf("the replicated log cannot be applied on this host; it stops here rather than diverge: %w", result.Fatal)
+			var fatal error
+			out[i], fatal = r.applyOne(log)
+			if fatal != nil {
+				r.fatal = stopping(fatal)
 				news = r.fatal
 			}
 		}
@@ -117,8 +121,33 @@ func (r *Replica) applyAll(logs []*raft.Log, out []any) (news error) {
 	return news
 }
 
+func stopping(fatal error) error {
+	if errors.Is(fatal, ErrDiverged) {
+		return fmt.Errorf("%w; this host stops here: %w", ErrDiverged, fatal)
+	}
+	return fmt.Errorf("the replicated log cannot be applied on this host; it stops here rather than diverge: %w", fatal)
+}
+
+// applyOne needs mu. It answers a Result, or one for each proposal of a bundle.
+func (r *Replica) applyOne(log *raft.Log) (answer any, fatal error) {
+	if !IsBundle(log.Data) {
+		result := r.state.Apply(log.Index, log.Data)
+		return result, result.Fatal
+	}
+	results, err := r.state.ApplyBundle(log.Index, log.Data)
+	if err != nil {
+		return Result{Index: log.Index, Fatal: err}, err
+	}
+	answers := make([]any, len(results))
+	for i, result := range results {
+		answers[i] = result
+	}
+	return answers, nil
+}
+
 // broadcast needs mu.
 func (r *Replica) broadcast() {
+	r.applied.Store(r.state.index)
 	close(r.changed)
 	r.changed = make(chan struct{})
 }

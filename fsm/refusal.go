@@ -20,6 +20,7 @@ const (
 	CodeNotFound   Code = "not_found"
 	CodeProposer   Code = "proposer"
 	CodePaused     Code = "paused"
+	CodeLevel      Code = "feature_level"
 )
 
 // Sentinels for errors.Is on a *Refusal.
@@ -32,17 +33,19 @@ var (
 	ErrNotFound   = errors.New("not in the books")
 	ErrProposer   = errors.New("not for this proposer to say")
 	ErrPaused     = errors.New("moves are paused")
+	ErrLevel      = errors.New("above the cluster's feature level")
 )
 
 var sentinels = map[Code]error{
 	CodeCapacity: ErrCapacity, CodeLeaseHeld: ErrLeaseHeld, CodeStaleToken: ErrStaleToken, CodeRule: ErrRule,
 	CodeState: ErrState, CodeNotFound: ErrNotFound, CodeProposer: ErrProposer, CodePaused: ErrPaused,
+	CodeLevel: ErrLevel,
 }
 
 // Refusal is why one operation changed nothing, with the figures an operator
 // needs. Want and Free are in the base unit of Resource and set for
 // CodeCapacity only; Holders are the leases that hold capacity there, or the
-// lease that is in the way.
+// lease that is in the way. Rule is the id of the hard rule that forbids it.
 type Refusal struct {
 	Code     Code             `json:"code"`
 	Host     fleet.HostID     `json:"host,omitempty"`
@@ -53,6 +56,7 @@ type Refusal struct {
 	Free     int64            `json:"free,omitempty"`
 	Message  string           `json:"message"`
 	Holders  []fleet.LeaseID  `json:"holders,omitempty"`
+	Rule     string           `json:"rule,omitempty"`
 }
 
 func (r *Refusal) Error() string { return r.Message }
@@ -75,5 +79,6 @@ func (c *coder) refusal(r *Refusal) {
 		c.int(&r.Free)
 		str(c, &r.Message)
 		list(c, &r.Holders, func(l *fleet.LeaseID) { str(c, l) })
+		c.late(r.Rule != "", func() { str(c, &r.Rule) })
 	})
 }

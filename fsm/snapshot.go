@@ -11,9 +11,13 @@ import (
 	"github.com/placed-dev/placed/fleet"
 )
 
+// Versions of the snapshot. The second appends what feature level 2 brought; it
+// is written from that level on, so that a version that does not know the level
+// can still take over before.
 const (
 	snapshotMagic   = "plcdsnap"
-	snapshotVersion = 1
+	snapshotFirst   = 1
+	snapshotVersion = 2
 	maxSnapshot     = 1 << 30 // bytes; a bound against a damaged or foreign file
 )
 
@@ -30,8 +34,12 @@ func (s Snapshot) Index() uint64 { return s.state.index }
 // WriteTo writes the snapshot; the same state gives the same bytes.
 func (s Snapshot) WriteTo(w io.Writer) (int64, error) {
 	c := writer()
-	c.buf = append(append(c.buf, snapshotMagic...), snapshotVersion)
-	c.state(s.state)
+	version := byte(snapshotFirst)
+	if s.state.level >= levelHash {
+		version = snapshotVersion
+	}
+	c.buf = append(append(c.buf, snapshotMagic...), version)
+	c.state(s.state, version)
 	if c.err != nil {
 		return 0, fmt.Errorf("write snapshot at index %d: %w", s.state.index, c.err)
 	}
@@ -52,12 +60,12 @@ func Restore(r io.Reader) (*State, error) {
 	if len(data) > maxSnapshot {
 		return nil, fmt.Errorf("read snapshot: %w: more than %d bytes", ErrCorrupt, maxSnapshot)
 	}
-	c, _, err := unseal("snapshot", data, snapshotMagic, snapshotVersion)
+	c, version, err := unseal("snapshot", data, snapshotMagic, snapshotVersion)
 	if err != nil {
 		return nil, err
 	}
 	s := New()
-	c.state(s)
+	c.state(s, version)
 	if c.err == nil && c.pos != c.limit {
 		c.fail("%d bytes follow the state", c.limit-c.pos)
 	}
@@ -70,7 +78,7 @@ func Restore(r io.Reader) (*State, error) {
 	return s, nil
 }
 
-func (c *coder) state(s *State) {
+func (c *coder) state(s *State, version byte) {
 	c.message(func() {
 		str(c, &s.cluster)
 		c.uint(&s.generation)
@@ -85,7 +93,12 @@ func (c *coder) state(s *State) {
 		c.disputes(s)
 		table(c, s.profiles, c.profile)
 		list(c, &s.grants.items, c.time)
-		list(c, &s.events.items, c.eventRecord)
+		list(c, &s.events.items, func(r **eventRecord) {
+			if c.reading {
+				*r = new(eventRecord)
+			}
+			c.eventRecord(*r)
+		})
 		list(c, &s.decisions.items, func(d *decisionRecord) { c.decision(&d.Decision) })
 		list(c, &s.outcomes.items, c.outcome)
 		list(c, &s.results.items, func(r **storedResult) {
@@ -96,6 +109,13 @@ func (c *coder) state(s *State) {
 		})
 		c.uint(&s.released)
 		c.uint(&s.aborted)
+		if version >= snapshotVersion {
+			c.uint(&s.level)
+			table(c, s.rules, func(r *ruleRecord) { c.rule(&r.Rule) })
+			table(c, s.calendars, c.calendarRecord)
+			table(c, s.models, func(m *modelRecord) { c.model(&m.Model) })
+			c.marked(s)
+		}
 	})
 }
 
@@ -126,6 +146,7 @@ func (c *coder) hostRecord(h *hostRecord) {
 	c.message(func() {
 		c.host(&h.Host)
 		c.uint(&h.reported)
+		c.late(!h.foreign.IsZero(), func() { c.vector(&h.foreign) })
 	})
 }
 
@@ -167,13 +188,17 @@ func (c *coder) disputes(s *State) {
 	})
 	list(c, &keys, func(d *dispute) {
 		index := s.disputes[*d]
-		str(c, &d.Workload)
-		str(c, &d.Host)
-		c.uint(&index)
+		c.dispute(d, &index)
 		if c.reading {
 			s.disputes[*d] = index
 		}
 	})
+}
+
+func (c *coder) dispute(d *dispute, index *uint64) {
+	str(c, &d.Workload)
+	str(c, &d.Host)
+	c.uint(index)
 }
 
 // reindex rebuilds what a snapshot does not contain, and refuses records that
@@ -183,18 +208,19 @@ func (s *State) reindex(c *coder) {
 		if h.ID != id {
 			c.fail("host %q is filed under %q", h.ID, id)
 		}
-		s.putHost(h)
+		s.restoreHost(h)
 	}
 	for id, w := range s.workloads {
 		if w.ID != id || s.hosts[w.Owner] == nil {
 			c.fail("workload %q is filed under %q, of unknown host %q", w.ID, id, w.Owner)
 		}
-		s.putWorkload(w)
+		s.restoreWorkload(w)
 	}
-	for d := range s.disputes {
+	for d, index := range s.disputes {
 		if s.hosts[d.Host] == nil || s.workloads[d.Workload] == nil {
 			c.fail("host %q disputes workload %q, and one of them is not in the books", d.Host, d.Workload)
 		}
+		s.records.add(s.digestOfDispute(d, index))
 	}
 	for id, l := range s.leases {
 		switch {
@@ -205,8 +231,9 @@ func (s *State) reindex(c *coder) {
 		case l.Active() && l.Kind == fleet.LeaseMigration && s.workloads[l.Workload] == nil:
 			c.fail("active lease %q moves no workload of the books", id)
 		}
-		s.indexLease(l)
+		s.restoreLease(l)
 	}
+	s.restoreRest(c)
 	for _, id := range s.ended.items {
 		if l := s.leases[id]; l == nil || l.Active() {
 			c.fail("lease %q is listed as ended, but has not", id)
@@ -227,8 +254,75 @@ func (s *State) reindex(c *coder) {
 	if c.err != nil {
 		return
 	}
-	for id := range s.dirty {
-		s.sum(id)
+	for _, at := range s.dirty {
+		at.overbooked, at.dirty = s.excess(at), false
 	}
-	clear(s.dirty)
+	s.dirty = nil
+}
+
+func (s *State) restoreHost(h *hostRecord) {
+	h.digest = s.digestOf(hostKind, func(c *coder) { c.hostRecord(h) })
+	h.allocatable = h.Allocatable()
+	s.records.add(h.digest)
+	s.books.host(h.ID).putRecord(h)
+}
+
+func (s *State) restoreWorkload(w *workloadRecord) {
+	w.digest = s.digestOf(workloadKind, func(c *coder) { c.workloadRecord(w) })
+	s.records.add(w.digest)
+	s.books.host(w.Owner).putWorkload(w)
+}
+
+func (s *State) restoreLease(l *leaseRecord) {
+	l.digest = s.digestOfLease(l)
+	s.records.add(l.digest)
+	s.indexLease(l)
+}
+
+// restoreRest indexes what an operator or a leader told the books.
+func (s *State) restoreRest(c *coder) {
+	for id, r := range s.rules {
+		if r.ID != id || len(id) > 128 {
+			c.fail("rule %q is filed under %q", r.ID, id)
+		}
+		r.digest = s.digestOf(ruleKind, func(c *coder) { c.rule(&r.Rule) })
+		s.records.add(r.digest)
+	}
+	for source, r := range s.calendars {
+		if r.Source != source {
+			c.fail("calendar %q is filed under %q", r.Source, source)
+		}
+		r.digest = s.digestOf(calendarKind, func(c *coder) { c.calendarRecord(r) })
+		s.records.add(r.digest)
+	}
+	for name, m := range s.models {
+		if m.Name != name {
+			c.fail("model %q is filed under %q", m.Name, name)
+		}
+		m.digest = s.digestOf(modelKind, func(c *coder) { c.model(&m.Model) })
+		s.records.add(m.digest)
+	}
+	for id, p := range s.profiles {
+		if p.Workload != id || s.workloads[id] == nil {
+			c.fail("the profile of workload %q is filed under %q", p.Workload, id)
+		}
+		s.records.add(s.digestOfProfile(p))
+	}
+	for i := range s.outcomes.items {
+		s.records.add(s.digestOfOutcome(&s.outcomes.items[i]))
+	}
+	for i, m := range s.marks.items {
+		if m.index%HashEvery != 0 || i > 0 && m.index <= s.marks.items[i-1].index {
+			c.fail("hash of index %d is out of place", m.index)
+		}
+	}
+	s.marks.weight = len(s.marks.items)
+	if s.level > FeatureLevel {
+		c.fail("feature level %d, this build knows up to %d: run the version that wrote it", s.level, FeatureLevel)
+	}
+	if s.cluster != "" {
+		s.level = max(s.level, levelFirst)
+	}
+	s.indexRules()
+	s.indexCalendar()
 }

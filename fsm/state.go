@@ -42,7 +42,7 @@ type State struct {
 	disputes  map[dispute]uint64 // index of the newest report
 	profiles  map[fleet.WorkloadID]*Profile
 	grants    ring[time.Time] // load times of migration grants
-	events    ring[eventRecord]
+	events    ring[*eventRecord]
 	decisions ring[decisionRecord]
 	outcomes  ring[MigrationOutcome]
 	results   resultLog
@@ -50,7 +50,20 @@ type State struct {
 	// leases have been forgotten.
 	released, aborted uint64
 
-	books // indexes, rebuilt by Restore
+	// level is the feature level; below levelHash what follows stays empty.
+	level     uint64
+	rules     map[string]*ruleRecord
+	calendars map[string]*calendarRecord // by source
+	models    map[string]*modelRecord
+	// chain binds all results and events ever; marks are the hashes kept for
+	// comparison, checked is the newest index that was compared.
+	chain   Hash
+	marks   ring[mark]
+	checked uint64
+
+	records multiset // of every record in the maps above
+	scratch *coder   // for digests; belongs to whoever applies
+	books            // indexes, rebuilt by Restore
 }
 
 type hostRecord struct {
@@ -58,6 +71,11 @@ type hostRecord struct {
 	// reported is the generation in which the host last said what it runs.
 	// Nothing is granted for a host that has not said so in this one.
 	reported uint64
+	// foreign is what the host saw in use beyond all reservations.
+	foreign fleet.Vector
+	// allocatable is the host's, which is asked for with every grant.
+	allocatable fleet.Vector
+	digest      digest
 }
 
 type workloadRecord struct {
@@ -66,8 +84,9 @@ type workloadRecord struct {
 	reported uint64
 	// moves counts the moves of which each came within the policy's
 	// CooldownReset of the one before; moved is the load time of the last.
-	moves uint64
-	moved time.Time
+	moves  uint64
+	moved  time.Time
+	digest digest
 }
 
 type leaseRecord struct {
@@ -78,6 +97,7 @@ type leaseRecord struct {
 	// What both ends reported since the lease became uncertain.
 	source      sighting
 	destination sighting
+	digest      digest
 }
 
 type sighting struct {
@@ -100,6 +120,10 @@ func New() *State {
 		disputes:  map[dispute]uint64{},
 		profiles:  map[fleet.WorkloadID]*Profile{},
 		results:   resultLog{byID: map[string]*storedResult{}},
+		rules:     map[string]*ruleRecord{},
+		calendars: map[string]*calendarRecord{},
+		models:    map[string]*modelRecord{},
+		scratch:   writer(),
 		books:     newBooks(),
 	}
 }
@@ -110,8 +134,9 @@ type Result struct {
 	Ops   []OpResult `json:"ops"`
 	// Replayed: the idempotency id was known; this is the first result.
 	Replayed bool `json:"replayed,omitempty"`
-	// Fatal: the entry could not be read. The state is as before, and the
-	// process must stop (ErrCorrupt, ErrUnknownCommand).
+	// Fatal: the process must stop, because it cannot read the entry (the state
+	// is as before: ErrCorrupt, ErrUnknownCommand) or holds other books than
+	// the leader (ErrDiverged).
 	Fatal error `json:"-"`
 }
 
@@ -130,7 +155,8 @@ func (r Result) Refused() error {
 
 // OpResult is what became of one operation. Err is nil when it was accepted;
 // compare it before it becomes an error, or use Result.Refused. Lease is the
-// lease after an operation on one, also after a refused one that found it.
+// lease after an operation on one, also after a refused one that found it; inside
+// the state it is the record itself, and callers are given copies.
 type OpResult struct {
 	Err     *Refusal     `json:"error,omitempty"`
 	Lease   *fleet.Lease `json:"lease,omitempty"`
@@ -142,13 +168,16 @@ type entry struct {
 	*State
 	h      Header
 	index  uint64
-	events []eventRecord
+	events []*eventRecord
 	// grants is the number of Grant operations in the entry, granted counts
 	// those applied so far; together they name the leases.
 	grants, granted int
 	// tokens holds the workloads granted in this entry: a second token of
 	// the same index would not be newer than the first.
 	tokens map[fleet.WorkloadID]bool
+	// together holds where the workloads of an all-or-none group go.
+	together map[fleet.WorkloadID]fleet.HostID
+	fatal    error // the process must stop
 }
 
 // Apply applies one entry of the log. Indexes must grow.
@@ -160,40 +189,85 @@ func (s *State) Apply(index uint64, data []byte) Result {
 	if err != nil {
 		return Result{Index: index, Fatal: fmt.Errorf("entry %d: %w", index, err)}
 	}
-	s.index = index
-	s.wall, s.load = later(s.wall, d.header.At), later(s.load, d.header.LoadAt)
-	s.results.forget(s.wall)
-	if stored := s.results.byID[d.header.ID]; stored != nil {
-		return stored.replay(d)
+	results, err := s.commit(index, Stamp{}, d)
+	if err != nil {
+		return Result{Index: index, Fatal: fmt.Errorf("entry %d: %w", index, err)}
 	}
-	e := &entry{State: s, h: d.header, index: index}
-	ops := e.run(d.ops)
+	return results[0]
+}
+
+// commit applies what one entry of the log carries: the operations of one
+// proposal, or of several that travel together (see Bundle). Each proposal has
+// its own header and result; lease numbers and event numbers run through.
+func (s *State) commit(index uint64, stamp Stamp, proposals ...decoded) ([]Result, error) {
+	s.advance(index)
+	e := &entry{State: s, index: index}
+	for _, d := range proposals {
+		e.grants += countGrants(d.ops)
+	}
+	results := make([]Result, len(proposals))
+	for i, d := range proposals {
+		stamp.hold(&d.header)
+		s.wall, s.load = later(s.wall, d.header.At), later(s.load, d.header.LoadAt)
+		s.results.forget(s.wall)
+		if stored := s.results.byID[d.header.ID]; stored != nil {
+			results[i] = stored.replay(d)
+			continue
+		}
+		e.h = d.header
+		said := len(e.events)
+		ops := e.run(d.ops)
+		if e.fatal != nil {
+			return nil, e.fatal
+		}
+		result := &storedResult{id: d.header.ID, index: index, at: s.wall, content: d.content, ops: ops}
+		s.results.remember(result)
+		if s.level >= levelHash {
+			s.link(result, e.events[said:])
+		}
+		results[i] = Result{Index: index, Ops: cloneResults(ops)}
+	}
 	for _, ev := range e.events {
-		s.events.push(ev, maxEvents, maxEvents, one[eventRecord])
+		s.events.push(ev, maxEvents, maxEvents, one[*eventRecord])
 	}
-	s.results.remember(&storedResult{id: d.header.ID, index: index, at: s.wall, content: d.content, ops: ops})
-	return Result{Index: index, Ops: cloneResults(ops)}
+	return results, nil
+}
+
+func countGrants(ops []Operation) (n int) {
+	for _, op := range ops {
+		if _, ok := op.(Grant); ok {
+			n++
+		}
+	}
+	return n
 }
 
 // passOver notes an entry of the log that carries no operations.
-func (s *State) passOver(index uint64) { s.index = max(s.index, index) }
+func (s *State) passOver(index uint64) {
+	if index > s.index {
+		s.advance(index)
+	}
+}
 
 func (e *entry) run(ops []Operation) []OpResult {
-	for _, op := range ops {
-		if _, ok := op.(Grant); ok {
-			e.grants++
-		}
-	}
 	results := make([]OpResult, len(ops))
-	done := e.placeTogether(ops, results)
+	done := e.grantTogether(ops, results)
 	for i, op := range ops {
-		if done[i] {
+		if done != nil && done[i] {
 			continue
 		}
-		results[i] = op.apply(e)
-		e.settle()
+		results[i] = e.one(op)
 	}
 	return results
+}
+
+func (e *entry) one(op Operation) OpResult {
+	if r := e.tooNew(op); r != nil {
+		return OpResult{Err: r}
+	}
+	result := op.apply(e)
+	e.settle()
+	return result
 }
 
 func later(a, b time.Time) time.Time {
@@ -211,6 +285,10 @@ func (s *State) fork() *State {
 	out.leases = maps.Clone(s.leases)
 	out.disputes = maps.Clone(s.disputes)
 	out.profiles = maps.Clone(s.profiles)
+	out.rules = maps.Clone(s.rules)
+	out.calendars = maps.Clone(s.calendars)
+	out.models = maps.Clone(s.models)
+	out.scratch = nil      // the writer's alone
 	out.results.byID = nil // a capture writes the ordered list only
 	out.books = books{}
 	return &out

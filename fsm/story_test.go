@@ -30,6 +30,9 @@ func TestStories(t *testing.T) {
 			case "fleet":
 				w = newFleet(t)
 				return w.books()
+			case "newest-fleet":
+				w = newest(t)
+				return w.books()
 			case "books":
 				return w.books()
 			case "wait":
@@ -52,6 +55,23 @@ func TestStories(t *testing.T) {
 			return ""
 		})
 	})
+}
+
+// owned lists what a host owns, as it would report it.
+func (w *world) owned(id fleet.HostID) (out []fleet.Workload) {
+	for _, x := range w.state.Workloads() {
+		if x.Owner == id {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+func ids[T ~string](text string) (out []T) {
+	for word := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ',' }) {
+		out = append(out, T(word))
+	}
+	return out
 }
 
 func mustDuration(t *testing.T, d *datadriven.TestData) time.Duration {
@@ -180,6 +200,41 @@ func (w *world) parseOperation(t *testing.T, d *datadriven.TestData, line string
 			o.Workloads = append(o.Workloads, instance(id, size))
 		}
 		op = o
+	case "external":
+		x := instance(take("workload"), memory())
+		x.ManagedBy = take("by")
+		op = RegisterWorkloads{Host: fleet.HostID(take("host")), Workloads: append(w.owned(fleet.HostID(args["on"])), x)}
+		take("on")
+	case "groups":
+		o := RegisterWorkloads{Host: fleet.HostID(take("host"))}
+		group, of := take("group"), take("of")
+		for _, x := range w.owned(o.Host) {
+			if slices.Contains(strings.Split(of, ","), string(x.ID)) {
+				x.Group = group
+			}
+			o.Workloads = append(o.Workloads, x)
+		}
+		op = o
+	case "foreign":
+		op = ObserveHost{Host: fleet.HostID(take("host")), Foreign: fleet.Vector{Memory: memory()}}
+	case "rule":
+		r := fleet.Rule{ID: take("id"), Hard: take("soft") == ""}
+		if err := r.Kind.UnmarshalText([]byte(take("kind"))); err != nil {
+			d.Fatalf(t, "%v", err)
+		}
+		r.Workloads, r.Groups, r.Hosts = ids[fleet.WorkloadID](take("workloads")), ids[string](take("groups")), ids[fleet.HostID](take("hosts"))
+		op = PutRule{Rule: r, By: "alice"}
+	case "drop-rule":
+		op = DropRule{ID: take("id"), By: "alice"}
+	case "no-moves":
+		until, err := time.ParseDuration(take("until"))
+		if err != nil {
+			d.Fatalf(t, "%v", err)
+		}
+		op = SetCalendar{Source: "ops", By: "alice", Entries: []fleet.CalendarEntry{{ID: "e1", Kind: fleet.NoMoves, Label: take("label"),
+			From: epoch, Until: epoch.Add(until), Hosts: ids[fleet.HostID](take("hosts")), Workloads: ids[fleet.WorkloadID](take("workloads"))}}}
+	case "no-calendar":
+		op = SetCalendar{Source: "ops", By: "alice"}
 	case "deregister":
 		op = DeregisterWorkload{Workload: fleet.WorkloadID(take("workload"))}
 	case "pin":
@@ -193,10 +248,12 @@ func (w *world) parseOperation(t *testing.T, d *datadriven.TestData, line string
 		}
 		op = o
 	case "place":
-		op = Grant{Workload: fleet.WorkloadID(take("workload")), Destination: fleet.HostID(take("to")), Kind: fleet.LeasePlacement,
+		op = Grant{Group: take("group"), Workload: fleet.WorkloadID(take("workload")), Destination: fleet.HostID(take("to")), Kind: fleet.LeasePlacement,
 			Type: fleet.Requested, Reservation: fleet.Vector{CPU: 500, Memory: memory()}}
 	case "claim":
-		op = Claim{Lease: lease(), Workload: instance(take("workload"), memory())}
+		x := instance(take("workload"), memory())
+		x.Group = take("group")
+		op = Claim{Lease: lease(), Workload: x}
 	case "begin":
 		op = Begin{Lease: lease()}
 	case "prepared":

@@ -204,7 +204,7 @@ type cutter struct {
 }
 
 func (c *cutter) install(g *Gossip) {
-	c.sockets, c.cut = g.sockets, map[string]bool{}
+	c.sockets, c.cut = g.port.(*sockets), map[string]bool{}
 	g.settings.Transport = c
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,7 +17,7 @@ import (
 type Gossip struct {
 	config   Config
 	settings *memberlist.Config
-	sockets  *sockets
+	port     port
 	table    *table
 	delegate *delegate
 	logger   hclog.Logger
@@ -50,8 +51,21 @@ func New(config Config) (*Gossip, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newOn(sockets, config, settings, meta), nil
+}
+
+// port is the network of one member: what memberlist sends through.
+type port interface {
+	memberlist.NodeAwareTransport
+	// start begins to receive; Shutdown ends it.
+	start()
+	addr() netip.AddrPort
+}
+
+// newOn builds a Gossip on a port that is open.
+func newOn(on port, config Config, settings *memberlist.Config, meta []byte) *Gossip {
 	g := &Gossip{
-		config: config, settings: settings, sockets: sockets, logger: config.Logger,
+		config: config, settings: settings, port: on, logger: config.Logger,
 		table:    newTable(config.ID, time.Now),
 		throttle: newThrottle(time.Minute),
 		kick:     make(chan struct{}, 1),
@@ -65,16 +79,16 @@ func New(config Config) (*Gossip, error) {
 		queue: &memberlist.TransmitLimitedQueue{NumNodes: g.table.aliveCount, RetransmitMult: settings.RetransmitMult},
 	}
 	g.delegate.meta.Store(&meta)
-	settings.BindPort = int(sockets.addr().Port())
+	settings.BindPort = int(on.addr().Port())
 	settings.AdvertisePort = settings.BindPort
-	settings.Transport = sockets
+	settings.Transport = on
 	settings.Delegate, settings.Events, settings.Conflict, settings.Ping = g.delegate, g.delegate, g.delegate, g.delegate
 	settings.Logger = (&bridge{table: g.table, logger: g.logger, throttle: g.throttle}).standard()
-	return g, nil
+	return g
 }
 
 // Addr is where this host gossips, "ip:port".
-func (g *Gossip) Addr() string { return g.sockets.addr().String() }
+func (g *Gossip) Addr() string { return g.port.addr().String() }
 
 // Members returns every member, this host included, sorted by id. Dead ones stay
 // for five minutes.
@@ -113,7 +127,7 @@ func (g *Gossip) Close() error {
 	if g.ran.Swap(true) {
 		return nil // Run closes it
 	}
-	return g.sockets.Shutdown()
+	return g.port.Shutdown()
 }
 
 // Time-outs of a graceful end.
@@ -129,10 +143,10 @@ func (g *Gossip) Run(ctx context.Context) error {
 	if g.ran.Swap(true) {
 		return errors.New("gossip: Run was called twice, or after Close")
 	}
-	g.sockets.start()
+	g.port.start()
 	list, err := memberlist.Create(g.settings)
 	if err != nil {
-		return errors.Join(fmt.Errorf("start gossip: %w", err), g.sockets.Shutdown())
+		return errors.Join(fmt.Errorf("start gossip: %w", err), g.port.Shutdown())
 	}
 	var rejoining sync.WaitGroup
 	rejoining.Go(func() { g.rejoin(ctx, list) })

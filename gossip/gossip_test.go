@@ -280,7 +280,7 @@ func TestOutgoingStreamsComeFromTheBoundAddress(t *testing.T) {
 	g, err := New(local(81))
 	must(t, err)
 	defer g.Close()
-	conn, err := g.sockets.DialTimeout(l.Addr().String(), time.Second)
+	conn, err := g.port.DialTimeout(l.Addr().String(), time.Second)
 	must(t, err)
 	defer conn.Close()
 	in, err := l.Accept()

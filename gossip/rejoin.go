@@ -46,7 +46,7 @@ func (g *Gossip) rejoin(ctx context.Context, list *memberlist.Memberlist) {
 
 // waitRejoin waits for the delay, or until a host has died meanwhile.
 func (g *Gossip) waitRejoin(ctx context.Context, delay time.Duration) bool {
-	before := len(g.lost())
+	before, _ := g.table.lost()
 	// Jitter, or all hosts would call the one that came back at once.
 	until := time.Now().Add(delay/2 + rand.N(delay))
 	for time.Now().Before(until) {
@@ -57,7 +57,7 @@ func (g *Gossip) waitRejoin(ctx context.Context, delay time.Duration) bool {
 			return false
 		case <-timer.C:
 		}
-		if len(g.lost()) > before {
+		if now, _ := g.table.lost(); len(now) > len(before) {
 			return true
 		}
 	}
@@ -90,7 +90,8 @@ func (g *Gossip) missing(ctx context.Context) []string {
 			here[m.Addr] = true
 		}
 	}
-	missing := g.lost()
+	listed, longGone := g.table.lost()
+	missing := append(listed, longGone...)
 	for _, seed := range g.config.Join {
 		if !g.resolvesTo(ctx, seed, here) {
 			missing = append(missing, seed)
@@ -98,17 +99,6 @@ func (g *Gossip) missing(ctx context.Context) []string {
 	}
 	slices.Sort(missing)
 	return slices.Compact(missing)
-}
-
-// lost returns the addresses of members that died without leaving.
-func (g *Gossip) lost() []string {
-	var lost []string
-	for _, m := range g.table.list() {
-		if m.State == fleet.Dead && !m.Left {
-			lost = append(lost, m.Addr)
-		}
-	}
-	return lost
 }
 
 // resolvesTo says whether a join address is one of those here.

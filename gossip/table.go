@@ -24,7 +24,7 @@ type Member struct {
 	Load Load
 	// Since is when it entered State, as seen from here.
 	Since time.Time
-	// RTT is the newest round-trip time of a probe, 0 when never probed.
+	// RTT is the smoothed round-trip time of probes, 0 when never probed.
 	RTT time.Duration
 }
 
@@ -43,11 +43,23 @@ type table struct {
 	overtaken chan struct{}
 
 	mu      sync.Mutex
-	members map[fleet.HostID]*Member   // guarded by mu
-	loads   map[fleet.HostID]heardLoad // guarded by mu
-	alive   int                        // members not dead, guarded by mu
-	dropped uint64                     // loads refused because the table is full, guarded by mu
+	members map[fleet.HostID]*Member    // guarded by mu
+	loads   map[fleet.HostID]heardLoad  // guarded by mu
+	gone    map[fleet.HostID]goneMember // guarded by mu
+	alive   int                         // members not dead, guarded by mu
+	dropped uint64                      // loads refused because the table is full, guarded by mu
 }
+
+// goneMember is a member that died without leaving and is listed no longer. Its
+// address is kept, because a partition may last for days, and after it nobody
+// else knows where the other side is.
+type goneMember struct {
+	addr  string
+	since time.Time
+}
+
+// lostTime is how long a lost member is looked for; longer than a long weekend.
+const lostTime = 100 * time.Hour
 
 // heardLoad is kept apart from the member: loads may arrive before the member.
 type heardLoad struct {
@@ -59,7 +71,7 @@ func newTable(self fleet.HostID, now func() time.Time) *table {
 	return &table{
 		self: self, now: now,
 		changed: make(chan struct{}, 1), overtaken: make(chan struct{}, 1),
-		members: map[fleet.HostID]*Member{}, loads: map[fleet.HostID]heardLoad{},
+		members: map[fleet.HostID]*Member{}, loads: map[fleet.HostID]heardLoad{}, gone: map[fleet.HostID]goneMember{},
 	}
 }
 
@@ -83,6 +95,7 @@ func (t *table) join(id fleet.HostID, addr, name string, meta Meta) {
 		m.State, m.Since = fleet.Alive, t.now()
 	}
 	m.Addr, m.Name, m.Meta, m.Left = addr, name, meta, false
+	delete(t.gone, id)
 	t.count()
 	notify(t.changed)
 }
@@ -120,11 +133,20 @@ func (t *table) answered(id fleet.HostID, rtt time.Duration) {
 	if m == nil {
 		return
 	}
-	m.RTT = rtt
+	m.RTT = smooth(m.RTT, rtt)
 	if m.State == fleet.Suspect {
 		m.State, m.Since = fleet.Alive, t.now()
 		notify(t.changed)
 	}
+}
+
+// smooth weighs a new round-trip time with an eighth, as RFC 6298 does: one probe
+// that waited for a busy cpu is not the distance.
+func smooth(old, sample time.Duration) time.Duration {
+	if old == 0 {
+		return sample
+	}
+	return old + (sample-old)/8
 }
 
 // merge takes loads heard from others and returns those that were news.
@@ -219,6 +241,22 @@ func (t *table) list() []Member {
 	return members
 }
 
+// lost returns the addresses of members that died without leaving: of those that
+// are listed as dead, and of those that are listed no longer.
+func (t *table) lost() (listed, longGone []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, m := range t.members {
+		if m.State == fleet.Dead && !m.Left {
+			listed = append(listed, m.Addr)
+		}
+	}
+	for _, g := range t.gone {
+		longGone = append(longGone, g.addr)
+	}
+	return listed, longGone
+}
+
 // aliveCount is how many members are not dead, this host included.
 func (t *table) aliveCount() int {
 	t.mu.Lock()
@@ -245,12 +283,20 @@ func (t *table) expire(suspicion time.Duration) {
 	for id, m := range t.members {
 		switch {
 		case m.State == fleet.Dead && now.Sub(m.Since) > deadTime:
+			if !m.Left && len(t.gone) < maxHosts {
+				t.gone[id] = goneMember{addr: m.Addr, since: now}
+			}
 			delete(t.members, id)
 			delete(t.loads, id)
 			notify(t.changed)
 		case m.State == fleet.Suspect && now.Sub(m.Since) > suspicion:
 			m.State, m.Since = fleet.Alive, now
 			notify(t.changed)
+		}
+	}
+	for id, g := range t.gone {
+		if now.Sub(g.since) > lostTime {
+			delete(t.gone, id)
 		}
 	}
 	for id, h := range t.loads {

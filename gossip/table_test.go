@@ -178,3 +178,42 @@ func TestBridgeTellsNoiseFromAlarms(t *testing.T) {
 		t.Errorf("no clear line: %s", logs.buf.String())
 	}
 }
+
+// The address of a lost member is kept when the list has forgotten it, until it
+// is back or it is too long ago; one that left is not looked for.
+func TestLostMembersAreLookedFor(t *testing.T) {
+	tb, c := newTestTable()
+	for _, id := range []fleet.HostID{"dies", "leaves", "returns"} {
+		tb.join(id, string(id)+":1", string(id), Meta{})
+	}
+	tb.merge([]hostLoad{{host: "leaves", load: Load{Seq: 1, Leaving: true}}})
+	for _, id := range []fleet.HostID{"dies", "leaves", "returns"} {
+		tb.leave(id)
+	}
+	if listed, gone := tb.lost(); len(listed) != 2 || len(gone) != 0 {
+		t.Errorf("listed %v, gone %v", listed, gone)
+	}
+	c.now = c.now.Add(deadTime + time.Second)
+	tb.expire(time.Second)
+	tb.join("returns", "returns:2", "returns", Meta{})
+	if listed, gone := tb.lost(); len(listed) != 0 || len(gone) != 1 || gone[0] != "dies:1" {
+		t.Errorf("after %s: listed %v, gone %v", deadTime, listed, gone)
+	}
+	c.now = c.now.Add(lostTime + time.Second)
+	tb.expire(time.Second)
+	if _, gone := tb.lost(); len(gone) != 0 {
+		t.Errorf("after %s: gone %v", lostTime, gone)
+	}
+}
+
+// One slow answer moves the round-trip time by an eighth.
+func TestRoundTripTimeIsSmoothed(t *testing.T) {
+	tb, _ := newTestTable()
+	tb.join("a", "127.0.0.2:1", "a", Meta{})
+	for _, c := range []struct{ sample, want time.Duration }{{800, 800}, {1600, 900}, {100, 800}} {
+		tb.answered("a", c.sample)
+		if m := state(t, tb, "a"); m.RTT != c.want {
+			t.Errorf("after %s: %s, want %s", c.sample, m.RTT, c.want)
+		}
+	}
+}
