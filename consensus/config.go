@@ -17,7 +17,7 @@ import (
 // entries in flight stay far below the trailing ones.
 const (
 	MaxEntry    = 128 << 10 // bytes of one entry
-	maxInFlight = 256       // proposals between enqueue and answer
+	maxInFlight = 256       // entries between enqueue and answer
 	logCache    = 512       // newest entries kept in memory
 	snapshots   = 2         // snapshots kept on disk
 )
@@ -118,6 +118,12 @@ type Config struct {
 	// Verify checks the payload of a command that is read back from disk, on
 	// top of the node's own checksum; may be nil.
 	Verify func(data []byte) error
+	// Bundle makes the entry of 1 to 64 proposals, adding at most 16 bytes for
+	// each and 64 to them all. The Replica's Apply answers the entry with a
+	// []any of as many results, in order; that of one proposal also with its
+	// result. It is called by one goroutine, must be quick, and may be nil:
+	// then every proposal is an entry of its own.
+	Bundle func(proposals [][]byte) []byte
 	// Bootstrap is the first configuration of a new cluster. It is used only
 	// when the store is new, and must be the same on every server in it. A
 	// host that joins an existing cluster leaves it empty.
@@ -163,6 +169,11 @@ func (c Config) withDefaults() (Config, error) {
 			return c, fmt.Errorf("consensus: bootstrap server %d: id or address is empty", i)
 		}
 	}
+	return c.filled(), nil
+}
+
+// filled has a value wherever zero means a default.
+func (c Config) filled() Config {
 	c.Timeouts = c.Timeouts.orDefaults()
 	if c.SnapshotThreshold == 0 {
 		c.SnapshotThreshold = 8192
@@ -176,7 +187,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
 	}
-	return c, nil
+	return c
 }
 
 func (c Config) raft() *raft.Config {
@@ -187,6 +198,8 @@ func (c Config) raft() *raft.Config {
 	rc.LeaderLeaseTimeout = c.Timeouts.LeaderLease
 	rc.CommitTimeout = c.Timeouts.Commit
 	rc.MaxAppendEntries = 64
+	// Entries that wait for the log are written together, with one fsync.
+	rc.BatchApplyCh = true
 	rc.SnapshotThreshold = c.SnapshotThreshold
 	rc.SnapshotInterval = c.SnapshotInterval
 	rc.TrailingLogs = c.TrailingLogs

@@ -44,17 +44,27 @@ func newRegister() *register { return &register{changed: make(chan struct{})} }
 func command(value uint64) []byte { return binary.BigEndian.AppendUint64([]byte("cmd"), value) }
 
 func (s *register) Apply(l *raft.Log) any {
-	if s.slow != nil {
-		<-s.slow
+	s.mu.Lock()
+	slow := s.slow
+	s.mu.Unlock()
+	if slow != nil {
+		<-slow
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	value := binary.BigEndian.Uint64(l.Data[3:])
-	s.state.Values = append(s.state.Values, value)
+	values := numbers(l.Data)
+	s.state.Values = append(s.state.Values, values...)
 	s.state.Applied = l.Index
 	close(s.changed)
 	s.changed = make(chan struct{})
-	return value
+	if len(values) == 1 {
+		return values[0]
+	}
+	answers := make([]any, len(values))
+	for i, v := range values {
+		answers[i] = v
+	}
+	return answers
 }
 
 func (s *register) Applied() uint64 {
@@ -181,7 +191,7 @@ func newCluster(t testing.TB, n int) *cluster {
 func (c *cluster) config(m *member, l net.Listener) Config {
 	cfg := Config{
 		ID: m.id, Cluster: "test", Dir: m.dir, Advertise: m.address, Stream: tcpStream{l},
-		Replica: m.state, Bootstrap: c.servers, Timeouts: fast,
+		Replica: m.state, Bundle: bundle, Bootstrap: c.servers, Timeouts: fast,
 		OnFatal: func(err error) { m.fatal <- err },
 		Verify: func(b []byte) error {
 			if len(b) < 3 || string(b[:3]) != "cmd" {

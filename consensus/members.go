@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"time"
 
@@ -113,6 +114,30 @@ func (n *Node) Snapshot(ctx context.Context) error {
 	return nil
 }
 
+// Restore replaces the replicated state of the whole cluster with a snapshot's:
+// size bytes in the Replica's own format, current to index. What was committed
+// since is lost. Leader only; it returns when a majority has the new state.
+func (n *Node) Restore(ctx context.Context, index uint64, size int64, from io.Reader) error {
+	if !n.IsLeader() {
+		return n.notLeader()
+	}
+	meta := &raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Index: index, Size: size}
+	err := n.call(ctx, func(r *raft.Raft) error { return r.Restore(meta, from, n.cfg.Timeouts.Propose) })
+	if err != nil {
+		return fmt.Errorf("restore the replicated state: %w", n.outcome(err))
+	}
+	return nil
+}
+
+// SnapshotLoops counts the servers that this leader has sent the same snapshot
+// three times within a minute: they will not catch up by themselves.
+func (n *Node) SnapshotLoops() int {
+	if t := n.transport.Load(); t != nil {
+		return t.looping()
+	}
+	return 0
+}
+
 // Stats are figures for operators: raft's own, and ours.
 func (n *Node) Stats() map[string]string {
 	r, t := n.raft.Load(), n.transport.Load()
@@ -121,7 +146,8 @@ func (n *Node) Stats() map[string]string {
 	}
 	s := r.Stats()
 	s["replica_applied"] = strconv.FormatUint(n.cfg.Replica.Applied(), 10)
-	s["proposals_in_flight"] = strconv.Itoa(len(n.flight))
+	s["entries_in_flight"] = strconv.FormatInt(n.gather.inFlight.Load(), 10)
+	s["proposals_waiting"] = strconv.Itoa(len(n.gather.queue))
 	s["snapshot_loops"] = strconv.Itoa(t.looping())
 	if err := n.guard.failure(); err != nil {
 		s["store_failure"] = err.Error()

@@ -27,7 +27,8 @@ type Node struct {
 	transport atomic.Pointer[transport]
 	started   atomic.Bool
 	calls     callGate
-	flight    chan struct{} // one token per proposal in flight
+	gather    *gatherer
+	health    atomic.Pointer[Health] // of the servers, while this host leads
 	watch     *leaderWatch
 	barrier   termBarrier
 }
@@ -39,6 +40,9 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := refusePending(cfg.Dir); cfg.Storage == nil && err != nil {
+		return nil, err
+	}
 	store := &opened{}
 	if cfg.Storage != nil {
 		store.Storage = *cfg.Storage
@@ -47,9 +51,9 @@ func New(cfg Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg: cfg, logger: cfg.Logger, store: store,
-		flight: make(chan struct{}, maxInFlight),
-		watch:  newLeaderWatch(), barrier: newTermBarrier(),
+		watch: newLeaderWatch(), barrier: newTermBarrier(),
 	}
+	n.gather = newGatherer(n)
 	n.guard = newGuard(cfg.Dir, cfg.Timeouts, cfg.OnFatal)
 	if err := n.guardStorage(); err != nil {
 		return nil, errors.Join(err, store.close())
@@ -128,9 +132,15 @@ func (n *Node) Run(ctx context.Context) error {
 	n.guard.running()
 	n.raft.Store(r)
 	n.calls.open()
+	gathering, endGathering := context.WithCancel(context.Background())
+	go n.gather.run(gathering) // Run waits for its end
 
 	reason := n.follow(ctx, r)
+	// What waits is refused before leadership is given away.
+	n.calls.close()
+	endGathering()
 	err = n.stop(r, layer, reason)
+	<-n.gather.ended
 	return errors.Join(reason, err)
 }
 
@@ -195,7 +205,6 @@ func (n *Node) follow(ctx context.Context, r *raft.Raft) error {
 // answers what is still queued when it shuts down.
 func (n *Node) stop(r *raft.Raft, layer *streamLayer, reason error) error {
 	limit := n.cfg.Timeouts.Shutdown
-	n.calls.close()
 	if reason == nil {
 		n.leave(r, limit)
 		waitFor(limit, n.calls.idle)

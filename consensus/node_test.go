@@ -183,6 +183,32 @@ func TestLinearizableWaitsForTheState(t *testing.T) {
 	}
 }
 
+// What a read is current to can be reached everywhere, also when the newest entry
+// is one of raft's own: an idle follower would else wait until the next command.
+func TestLinearizableIndexIsReachedWhereNothingHappens(t *testing.T) {
+	c := newCluster(t, 3)
+	leader := c.leader()
+	if _, _, err := leader.Propose(t.Context(), command(7)); err != nil {
+		t.Fatal(err)
+	}
+	c.transfer(leader, "") // its entry opens a term and is no command
+	leader = c.leader()
+	index, err := leader.Linearizable(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last := leader.raft.Load().LastIndex(); index >= last {
+		t.Fatalf("read is current to index %d of %d: the last entry is the term's own and this test proves nothing", index, last)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	for _, m := range c.members {
+		if err := m.state.WaitApplied(ctx, index); err != nil {
+			t.Errorf("%s waits for index %d, its state shows %d: %v", m.id, index, m.state.Applied(), err)
+		}
+	}
+}
+
 // A leader that is cut off answers no read and acknowledges no write.
 func TestDeposedLeaderErrors(t *testing.T) {
 	c := newCluster(t, 3)

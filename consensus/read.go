@@ -10,8 +10,9 @@ import (
 )
 
 // Linearizable returns once the local Replica shows every command that was
-// acknowledged, or visible on any voter, before the call, and the index that it
-// is current to. Elsewhere than on the leader: *ErrNotLeader.
+// acknowledged, or visible on any voter, before the call, and an index that any
+// other Replica has to reach to show the same. Elsewhere than on the leader:
+// *ErrNotLeader.
 //
 // Raft's own state does not suffice: State() == Leader may be stale, and
 // AppliedIndex() means "handed to the state machine", not "applied".
@@ -42,7 +43,10 @@ func (n *Node) Linearizable(ctx context.Context) (index uint64, err error) {
 	if err := n.cfg.Replica.WaitApplied(ctx, wait); err != nil {
 		return 0, fmt.Errorf("linearizable read: the state has not reached index %d: %w", wait, err)
 	}
-	return index, nil
+	// Above what is applied here lie entries of raft's own alone, such as the
+	// one that opens a term: a Replica elsewhere would wait for their index
+	// until the next command, which in an idle fleet may be hours.
+	return min(index, n.cfg.Replica.Applied()), nil
 }
 
 // lastCommand is the newest command at or below index. The Replica never sees

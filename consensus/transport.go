@@ -129,6 +129,11 @@ func newTransport(layer *streamLayer, timeout time.Duration, logger hclog.Logger
 	return &transport{
 		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 			Stream: layer, MaxPool: 3, Timeout: timeout, Logger: logger.Named("raft-net"), MsgpackUseNewTimeFormat: true,
+			// No pipelining: when an answer fails to come while the next request
+			// is being handed over, raft v1.8's pipeline waits for itself. The
+			// leader then sends that voter heartbeats and no entries for the rest
+			// of its term, and Shutdown does not return.
+			MaxRPCsInFlight: 1,
 		}),
 		logger: logger, now: time.Now,
 		sent: map[raft.ServerID]sentSnapshots{}, loop: map[raft.ServerID]bool{},

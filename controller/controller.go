@@ -62,8 +62,7 @@ type Controller struct {
 	cfg Config
 	log hclog.Logger
 
-	// pass serializes passes, scheduled and requested ones.
-	pass sync.Mutex
+	pass turn // one pass at a time, scheduled or requested
 
 	mu       sync.Mutex // guards everything below
 	clock    *leaseClock
@@ -87,7 +86,7 @@ func New(cfg Config) *Controller {
 	if cfg.LeaseTTL == 0 {
 		cfg.LeaseTTL = LeaseTTL
 	}
-	return &Controller{cfg: cfg, log: cfg.Logger.Named("controller")}
+	return &Controller{cfg: cfg, log: cfg.Logger.Named("controller"), pass: newTurn()}
 }
 
 // Run runs the passes of one term, until ctx ends with the leadership.
@@ -127,8 +126,7 @@ func (c *Controller) Renew(id fleet.LeaseID) error {
 	if clock == nil {
 		return ErrNotLeader
 	}
-	clock.renew(id, c.cfg.Now())
-	return nil
+	return clock.renew(id, c.cfg.Now())
 }
 
 // Latest returns the newest plan of this term and whether there is one.
@@ -155,8 +153,10 @@ func (c *Controller) Move(ctx context.Context, request fleet.Request) (fleet.Dec
 	if !c.leading() {
 		return fleet.Decision{}, nil, ErrNotLeader
 	}
-	c.pass.Lock()
-	defer c.pass.Unlock()
+	if err := c.pass.take(ctx); err != nil {
+		return fleet.Decision{}, nil, fmt.Errorf("move %s: %w", request.Workload, err)
+	}
+	defer c.pass.give()
 	view := c.buildView()
 	view.Requests = []fleet.Request{request}
 	plan, _ := planner.Plan(view, c.cfg.Model, nil)
@@ -190,8 +190,10 @@ func (c *Controller) leading() bool {
 
 // runPass is one run of the loop: view, plan, lease, dispatch, remember.
 func (c *Controller) runPass(ctx context.Context) error {
-	c.pass.Lock()
-	defer c.pass.Unlock()
+	if err := c.pass.take(ctx); err != nil {
+		return err
+	}
+	defer c.pass.give()
 	ctx, cancel := context.WithTimeout(ctx, max(10*c.cfg.Pass, 10*time.Second))
 	defer cancel()
 
