@@ -16,14 +16,16 @@ import (
 // amount that is Unknown is never crossed.
 func Contention(host fleet.Host, r fleet.Resource, d Demand, nowTick int64, current float64, policy fleet.Policy) (fleet.Contention, bool) {
 	allocatable := host.Allocatable().Get(r)
-	if allocatable == fleet.Unknown {
-		return fleet.Contention{}, false
-	}
+	return contentionOf(host, r, d, nowTick, current, policy, func(int64) int64 { return allocatable })
+}
+
+// contentionOf is Contention with an allocatable amount for each tick.
+func contentionOf(host fleet.Host, r fleet.Resource, d Demand, nowTick int64, current float64, policy fleet.Policy, allocatable func(tick int64) int64) (fleet.Contention, bool) {
 	level := float64(policy.Quantile) / 1000
-	limit := float64(allocatable)
+	present := allocatable(nowTick)
 	out := fleet.Contention{
 		Host: host.ID, Zone: host.Zone, Resource: r,
-		Allocatable: allocatable, Now: current > limit,
+		Allocatable: present, Now: present != fleet.Unknown && current > float64(present),
 	}
 	breach, worst := 0, 0
 	for step := 1; step <= Steps; step++ {
@@ -31,9 +33,17 @@ func Contention(host fleet.Host, r fleet.Resource, d Demand, nowTick int64, curr
 		if lead < 0 || lead*int64(fleet.Tick) > int64(policy.Horizon) {
 			continue
 		}
+		line := allocatable(d.Tick() + int64(step))
+		if line == fleet.Unknown {
+			continue
+		}
+		limit := float64(line)
 		p := d.Exceeds(step, limit)
 		if worst == 0 || p > out.Probability {
 			worst, out.Probability = step, p
+			if !out.Now {
+				out.Allocatable = line
+			}
 		}
 		if breach == 0 && p > 1-level && d.Quantile(step, level) > limit {
 			breach = step

@@ -23,7 +23,10 @@ const (
 	CategorySteady  Category = "steady"    // none of these
 )
 
-var categories = []Category{CategoryUnknown, CategoryIdle, CategoryCPU, CategoryDiurnal, CategoryBursty, CategorySteady}
+var categories = []Category{
+	CategoryUnknown, CategoryIdle, CategoryCPU, CategoryDiurnal, CategoryBursty, CategorySteady,
+	CategoryMemory, CategoryIO, CategoryNet, CategoryLight,
+}
 
 // MaxProfileBytes bounds an encoded Profile, because it enters the replicated
 // state.

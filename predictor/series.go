@@ -34,6 +34,7 @@ type Series struct {
 	tick    int64 // newest observed tick
 	known   int   // values that are not missing
 	weekly  weekly
+	week    weekOfTargets
 	// values holds tick t at t mod ringTicks; NaN is missing.
 	values [ringTicks]float32
 	// centres holds at t mod Steps what was forecast at tick t; NaN where no
@@ -55,7 +56,7 @@ func NewSeries() *Series {
 func (s *Series) clear() {
 	nan := float32(math.NaN())
 	fill(s.values[:], nan)
-	s.known, s.weekly = 0, weekly{}
+	s.known, s.weekly, s.week = 0, weekly{}, weekOfTargets{}
 	for i := range s.centres {
 		fill(s.centres[i][:], nan)
 	}
@@ -69,24 +70,33 @@ func (s *Series) clear() {
 // last is ignored, and so is a value that is NaN or infinite (the tick stays
 // missing). A negative value is a measuring error and counts as zero.
 func (s *Series) Observe(tick int64, value float64) {
-	v := float32(value)
-	if math.IsNaN(value) || math.IsInf(float64(v), 0) || tick > maxTick || tick < -maxTick {
+	if !s.record(tick, value) {
 		return
 	}
-	if s.started && tick <= s.tick {
-		return
-	}
-	v = max(v, 0)
-	if s.started {
-		s.skip(tick)
-	}
-	s.started, s.tick = true, tick
-	s.set(tick, v)
+	v := s.at(tick)
 	s.recordErrors(v)
 	s.features = s.computeFeatures()
 	for k := 1; k <= Steps; k++ {
 		s.centres[slot(tick, Steps)][k-1] = float32(Baseline{}.Centre(s.features, k))
 	}
+}
+
+// record puts the value of one tick into the ring, without features; false when
+// it is not taken.
+func (s *Series) record(tick int64, value float64) bool {
+	v := float32(value)
+	if math.IsNaN(value) || math.IsInf(float64(v), 0) || tick > maxTick || tick < -maxTick {
+		return false
+	}
+	if s.started && tick <= s.tick {
+		return false
+	}
+	if s.started {
+		s.skip(tick)
+	}
+	s.started, s.tick = true, tick
+	s.set(tick, max(v, 0))
+	return true
 }
 
 // skip marks the ticks between the newest and next as missing. In a gap of less
