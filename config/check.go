@@ -253,6 +253,7 @@ func (k *checker) durations() {
 		value     Duration
 		low, high time.Duration
 	}{
+		{"server.heartbeat", c.Server.Heartbeat, 200 * time.Millisecond, 10 * time.Second},
 		{"intervals.sample", c.Intervals.Sample, 100 * time.Millisecond, time.Minute},
 		{"intervals.report", c.Intervals.Report, 100 * time.Millisecond, time.Minute},
 		{"intervals.pass", c.Intervals.Pass, 100 * time.Millisecond, time.Hour},

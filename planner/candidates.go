@@ -45,6 +45,9 @@ func (p *pass) mayLeave(l *load) (bool, string) {
 	if ok, why := p.mayMove(l); !ok {
 		return false, why
 	}
+	if why, frozen := p.frozen(l); frozen {
+		return false, why
+	}
 	if l.CooldownUntil.After(p.view.Now) {
 		return false, fmt.Sprintf("it moved lately and cools down until %s", clockText(l.CooldownUntil))
 	}
@@ -189,6 +192,11 @@ func (p *pass) predict(l *load, from, to *site) precopy.Prediction {
 	bandwidth := from.Bandwidth
 	if to != nil && to.Bandwidth > 0 && (bandwidth <= 0 || to.Bandwidth < bandwidth) {
 		bandwidth = to.Bandwidth
+	}
+	if to != nil {
+		if way, ok := p.around.ways.Between(from.Host, to.Host); ok && way.Bandwidth > 0 && (bandwidth <= 0 || way.Bandwidth < bandwidth) {
+			bandwidth = way.Bandwidth
+		}
 	}
 	return model.Predict(precopy.Link{Bandwidth: float64(bandwidth), FixedCutover: defaultCutover}, size, precopy.Target{})
 }

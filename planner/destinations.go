@@ -26,6 +26,7 @@ const certain = 950
 func (p *pass) terms(l *load) scorer.Terms {
 	return scorer.Terms{
 		Source:   l.Owner,
+		Now:      p.view.Now,
 		Quantile: p.strictQuantile(),
 		Headroom: p.view.Policy.Headroom,
 	}
@@ -38,6 +39,7 @@ func (p *pass) destinations(l *load, terms scorer.Terms) ([]fleet.Score, []fleet
 	p.par(len(candidates), func(i int) {
 		s := p.books.sites[i]
 		c := scorer.Candidate{Host: s.HostView, Incoming: s.incoming}
+		p.surround(&c, l, s)
 		if ok, _ := scorer.Admits(l.Workload, c, terms); ok {
 			p.fillCandidate(&c, l, from, s, terms)
 		}

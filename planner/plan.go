@@ -53,6 +53,7 @@ type pass struct {
 	par    Par
 	books  *books
 	bounds bounds
+	around surroundings
 	plan   fleet.Plan
 }
 
@@ -60,10 +61,12 @@ func newPass(view fleet.View, model predictor.Model, par Par) *pass {
 	if par == nil {
 		par = serial
 	}
+	b := newBooks(view, model, par)
 	return &pass{
 		view: view, par: par,
-		books:  newBooks(view, model, par),
+		books:  b,
 		bounds: newBounds(view),
+		around: newSurroundings(view, b),
 		plan: fleet.Plan{
 			// Index and load time name the pass: a pass that sees the same
 			// books at the same time is the same pass.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -68,6 +69,16 @@ func drawFleet(t *rapid.T) *trial {
 				State: fleet.LeaseState(r.IntN(8)), Reservation: w.Reservation})
 		}
 	}
+	for i := range r.IntN(3) {
+		rule := fleet.Rule{ID: fmt.Sprintf("r%d", i), Kind: fleet.RuleKind(r.IntN(4)), Hard: r.IntN(4) > 0}
+		for range 2 + r.IntN(3) {
+			rule.Workloads = append(rule.Workloads, f.view.Workloads[r.IntN(len(f.view.Workloads))].ID)
+		}
+		if rule.Kind.NamesHosts() {
+			rule.Hosts = []fleet.HostID{f.view.Hosts[r.IntN(hosts)].ID, f.view.Hosts[r.IntN(hosts)].ID}
+		}
+		f.view.Rules = append(f.view.Rules, rule)
+	}
 	f.advance(2 + r.IntN(40))
 	return f
 }
@@ -88,6 +99,7 @@ func TestPlanKeepsTheRules(t *testing.T) {
 			workloads[w.ID] = w
 		}
 		held := map[fleet.HostID]fleet.Vector{}
+		goes := map[fleet.WorkloadID]fleet.HostID{}
 		seen := map[fleet.WorkloadID]bool{}
 		automaticMoves := int64(0)
 		for _, m := range plan.Moves {
@@ -111,6 +123,24 @@ func TestPlanKeepsTheRules(t *testing.T) {
 					t.Fatalf("%s moves under lease %s", m.Workload, l.ID)
 				}
 			}
+			// While it moves it is on both hosts, with everything else that is,
+			// or will be in this pass.
+			for _, rule := range f.view.Rules {
+				if !rule.Hard || !rule.Applies(w.Workload) {
+					continue
+				}
+				on := slices.Contains(rule.Hosts, m.To)
+				bad := rule.Kind == fleet.HostAffinity && !on || rule.Kind == fleet.HostAntiAffinity && on
+				if rule.Kind == fleet.AntiAffinity {
+					for _, other := range f.view.Workloads {
+						bad = bad || other.ID != w.ID && rule.Applies(other.Workload) && (other.Owner == m.To || goes[other.ID] == m.To)
+					}
+				}
+				if bad {
+					t.Fatalf("%+v breaks the hard %s", m, rule)
+				}
+			}
+			goes[m.Workload] = m.To
 			// Nothing is freed at the source, so no order can break this.
 			held[m.To] = held[m.To].Add(m.Reservation)
 			if r, lacking := to.Free().Lacks(held[m.To]); lacking {

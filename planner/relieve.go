@@ -208,6 +208,7 @@ func (p *pass) commit(d fleet.Decision, l *load, from, to *site, cost precopy.Pr
 	}
 	p.bounds.take(from.ID, to.ID)
 	p.books.shift(l, from, to)
+	p.around.shift(l, to)
 	switch {
 	case p.view.Policy.Paused:
 		d.Outcome, d.Reason = fleet.OutcomeObserve, d.Reason+"; the fleet is paused: resume it to let this happen"

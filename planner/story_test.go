@@ -86,7 +86,7 @@ func pattern(text string) func(int64) float64 {
 
 // Stories: a fleet, line by line, and what passes decide about it.
 func TestStories(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+	datadriven.Walk(t, "testdata/pass", func(t *testing.T, path string) {
 		var f *trial
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			a := &arguments{t: t, d: d, used: map[string]bool{}}
@@ -140,6 +140,27 @@ func TestStories(t *testing.T) {
 					Destination: fleet.HostID(a.text("to", "")), Reservation: f.view.Workloads[w].Reservation}
 				must(d, t, l.State.UnmarshalText([]byte(a.text("state", "granted"))))
 				f.view.Leases = append(f.view.Leases, l)
+				return ""
+			case "rule":
+				rule := fleet.Rule{ID: name, Hard: a.text("hard", "yes") == "yes"}
+				must(d, t, rule.Kind.UnmarshalText([]byte(a.text("kind", ""))))
+				for _, id := range strings.Split(a.text("workloads", ""), "+") {
+					rule.Workloads = append(rule.Workloads, fleet.WorkloadID(id))
+				}
+				for _, id := range strings.Split(a.text("hosts", ""), "+") {
+					if id != "" {
+						rule.Hosts = append(rule.Hosts, fleet.HostID(id))
+					}
+				}
+				must(d, t, rule.Validate())
+				f.view.Rules = append(f.view.Rules, rule)
+				return ""
+			case "no-moves":
+				f.view.Calendar = append(f.view.Calendar, fleet.CalendarEntry{ID: name, Kind: fleet.NoMoves, Label: name,
+					From: f.view.Now, Until: f.view.Now.Add(a.duration("for", time.Hour))})
+				return ""
+			case "barred":
+				f.view.Links = append(f.view.Links, fleet.Link{From: name, To: a.text("to", ""), Barred: "its cpu is older"})
 				return ""
 			case "request":
 				f.view.Requests = append(f.view.Requests, fleet.Request{Workload: fleet.WorkloadID(name), Type: fleet.Requested, By: "alice",

@@ -20,6 +20,15 @@ type Candidate struct {
 	// Risk is the probability that demand exceeds what is allocatable at the
 	// worst step of After.
 	Risk float64
+	// Barred, if not empty, is why the workload may not go there, as far as the
+	// caller knows more than the host's own state: a rule, a requirement, a way
+	// that is barred, the calendar.
+	Barred string
+	// Way is what is known of the way there, SoftRules how many soft rules the
+	// workload would break, Experience how its category has fared there.
+	Way        fleet.Link
+	SoftRules  int
+	Experience fleet.Experience
 	// Transfer is the predicted duration of the move, machine time.
 	Transfer time.Duration
 }
@@ -35,6 +44,8 @@ type Terms struct {
 	// against it is a warning (see Warning), not a refusal. What the books
 	// forbid stays forbidden.
 	Advisory bool
+	// Now is load time.
+	Now time.Time
 	// Quantile of demand and Headroom that must stay free at it, thousandths
 	// (fleet.Policy).
 	Quantile int64
@@ -63,14 +74,12 @@ func Admits(w fleet.Workload, c Candidate, terms Terms) (bool, string) {
 		return false, fmt.Sprintf("the request names host %s", terms.Host)
 	case terms.Zone != "" && h.Zone != terms.Zone:
 		return false, fmt.Sprintf("it is in zone %s and the request names zone %s", h.Zone, terms.Zone)
-	case h.State != fleet.HostActive:
-		return false, fmt.Sprintf("its state is %s", h.State)
-	case h.Liveness != fleet.Alive:
-		return false, livenessReason(h.Liveness)
-	case h.Reported.IsZero():
-		return false, "it has not reported its load yet"
-	case h.Overbooked:
-		return false, "it is overbooked: reality exceeds the books, so nothing may be granted toward it"
+	}
+	if ok, why := Takes(h); !ok {
+		return false, why
+	}
+	if c.Barred != "" {
+		return false, c.Barred
 	}
 	free := h.Free().Sub(c.Incoming)
 	if r, lacking := free.Lacks(w.Reservation); lacking {

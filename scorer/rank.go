@@ -58,6 +58,7 @@ func score(w fleet.WorkloadView, c Candidate, terms Terms) fleet.Score {
 		{Name: "risk of contention", Value: -weightRisk * clamp(c.Risk)},
 		{Name: "transfer", Value: -weightTransfer * transferShare(c.Transfer)},
 	}}
+	s.Parts = append(s.Parts, affinityParts(w, c, terms)...)
 	for _, p := range s.Parts {
 		s.Total += p.Value
 	}
