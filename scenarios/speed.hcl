@@ -1,0 +1,51 @@
+# How fast the simulator is: 1,000 hosts × 10,000 workloads × 24 h, a pass every
+# five minutes.
+variable "decider" {
+  description = "reactive, placed, ahead …"
+  default     = "placed"
+}
+
+hosts "host" {
+  count  = 1000
+  cpu    = 16
+  memory = "128GiB"
+}
+
+workloads "day" {
+  count  = 5000
+  cpu    = 2
+  memory = "8GiB"
+  wave {
+    mean      = 50
+    amplitude = 25
+    noise     = 8
+  }
+}
+
+workloads "night" {
+  count  = 5000
+  cpu    = 2
+  memory = "8GiB"
+  wave {
+    mean      = 50
+    amplitude = 25
+    shift     = "12h"
+    noise     = 8
+  }
+}
+
+window {
+  start  = "24h"
+  length = "24h"
+}
+
+policy {
+  automation      = "auto"
+  moves_per_pass  = 50
+  moves_in_flight = 200
+  churn_per_hour  = 1000
+}
+
+decider "measured" {
+  kind = var.decider
+}
