@@ -32,9 +32,14 @@ const (
 	Admit
 	// Verified: the destination holds the frozen state, digest compared.
 	Verified
+	// Observed: the hypervisor shows Copy here (handed-over workloads).
+	Observed
+	// Barred: the destination's entrance is shut, nothing is under way in it any
+	// more, and Copy was seen afterwards.
+	Barred
 )
 
-var eventKinds = [...]string{"restart", "learned", "heard", "asked", "deadline", "abandon", "cut", "leave", "admit", "verified"}
+var eventKinds = [...]string{"restart", "learned", "heard", "asked", "deadline", "abandon", "cut", "leave", "admit", "verified", "observed", "barred"}
 
 func (k EventKind) String() string {
 	if int(k) < len(eventKinds) {
@@ -72,10 +77,15 @@ const (
 	Activate                        // run the incoming copy
 	AdoptTraffic                    // serve its clients here
 	Alarm                           // tell the operator Reason
+	HandOver                        // let the hypervisor send the workload
+	Adopt                           // await the end of a job of an earlier life
+	Cancel                          // ask the hypervisor to end the job
+	Finish                          // end the copy here that stands still; fails if it runs
+	Bar                             // shut the entrance, look, then feed Barred
 )
 
 var actionKinds = [...]string{"write-word", "send", "propose", "hold-traffic", "freeze", "copy-rest", "thaw",
-	"resume-traffic", "switch-traffic", "discard", "receive", "activate", "adopt-traffic", "alarm"}
+	"resume-traffic", "switch-traffic", "discard", "receive", "activate", "adopt-traffic", "alarm", "hand-over", "adopt", "cancel", "finish", "bar"}
 
 func (k ActionKind) String() string {
 	if int(k) < len(actionKinds) {
@@ -144,6 +154,8 @@ func (e Event) String() string {
 		return "heard " + e.Word.String()
 	case Learned:
 		return "learned " + e.Lease.String()
+	case Observed, Barred:
+		return eventKinds[e.Kind] + " " + e.Copy.String()
 	}
 	return e.Kind.String()
 }

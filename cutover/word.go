@@ -58,9 +58,13 @@ const (
 	Incoming      // filled by the migration, has never run here
 	Frozen        // complete and unchanging
 	Running
+	// The rest is seen where a hypervisor hands a workload over itself.
+	Sending // the source's, a job under way: it runs or is stopped by the job
+	Whole   // the destination's: complete, stopped, has never run here
+	Off     // defined here, without a process
 )
 
-var copies = [...]string{"absent", "incoming", "frozen", "running"}
+var copies = [...]string{"absent", "incoming", "frozen", "running", "sending", "whole", "off"}
 
 func (c Copy) String() string {
 	if int(c) < len(copies) {

@@ -29,6 +29,9 @@ func (m *Migrator) serve(ctx context.Context, l *wire, from fleet.HostID) error 
 	if err != nil {
 		return err
 	}
+	if f.kind == frameTunnel {
+		return m.serveTunnel(ctx, l, f, from)
+	}
 	var o offer
 	if err := f.decode(frameOffer, &o); err != nil {
 		return err
@@ -43,6 +46,9 @@ func (m *Migrator) serve(ctx context.Context, l *wire, from fleet.HostID) error 
 	defer m.release(o.Spec.ID)
 	defer d.close()
 	s.link = l
+	if h, ok := m.handover(s.rec); ok {
+		return m.serveHand(ctx, s, o, h)
+	}
 
 	// The move lives as long as the agent; the caller's context is the
 	// connection's, which may end before.

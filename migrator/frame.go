@@ -24,6 +24,7 @@ const (
 	frameFinal                       // source: everything is sent, JSON final
 	frameSay                         // both: Say, JSON
 	framePing                        // source: still here
+	frameTunnel                      // source: tunnel, JSON; after its accept the bytes are the hypervisor's
 	frameLimit
 )
 

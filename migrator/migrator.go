@@ -36,6 +36,7 @@ type Migrator struct {
 	moves      map[fleet.WorkloadID]*move
 	fixed      time.Duration
 	wg         sync.WaitGroup // sessions
+	tunnels    tunnels        // has a lock of its own
 }
 
 // move is one call of Migrate and those that joined it.

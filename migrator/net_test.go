@@ -30,6 +30,7 @@ const workload fleet.WorkloadID = "vm-1"
 // testNet is a fleet of hosts on one ledger and real TCP connections.
 type testNet struct {
 	t      testing.TB
+	drive  func(agentDriver) driver.Driver
 	books  *ledger
 	hosts  map[fleet.HostID]*host
 	log    hclog.Logger
@@ -68,6 +69,8 @@ type life struct {
 	onFault       func()
 	quiet, refuse bool
 	spoil         atomic.Bool
+	door          atomic.Pointer[driver.Spec] // what this life lets in
+	doorToken     atomic.Pointer[fleet.Token]
 
 	mu    sync.Mutex
 	gone  bool
@@ -166,7 +169,12 @@ func (l *life) kill() {
 }
 
 func newNet(t testing.TB, size int64) *testNet {
-	n := &testNet{t: t, books: newLedger(), hosts: map[fleet.HostID]*host{}, log: hclog.NewNullLogger()}
+	return newNetWith(t, size, func(d agentDriver) driver.Driver { return d })
+}
+
+// newNetWith lets a test put its own driver around the hosts'.
+func newNetWith(t testing.TB, size int64, drive func(agentDriver) driver.Driver) *testNet {
+	n := &testNet{t: t, drive: drive, books: newLedger(), hosts: map[fleet.HostID]*host{}, log: hclog.NewNullLogger()}
 	if os.Getenv("PLACED_TEST_LOG") != "" {
 		n.log = hclog.New(&hclog.LoggerOptions{Level: hclog.Debug})
 	}
@@ -211,7 +219,7 @@ func (h *host) now() *life {
 func (h *host) start(dir string, f *fault) *life {
 	l := &life{host: h, dir: dir, died: make(chan struct{}), fault: f}
 	m, err := New(Config{
-		Host: h.id, Cluster: "c1", Dir: dir, Drivers: map[string]driver.Driver{"test": agentDriver{h.machine, l}},
+		Host: h.id, Cluster: "c1", Dir: dir, Drivers: map[string]driver.Driver{"test": h.net.drive(agentDriver{h.machine, l})},
 		Books: view{h.net.books, l}, Traffic: testTraffic{l}, Dial: l.dial, Ask: l.ask,
 		Check: func(context.Context, driver.Spec) error { return h.room }, Logger: h.net.log.Named(string(h.id)),
 		TTL: 10 * time.Second, RecoverEvery: 20 * time.Millisecond, AskAfter: 100 * time.Millisecond, CutoverWait: 500 * time.Millisecond,

@@ -19,6 +19,9 @@ func (m *Migrator) driverNames() []string { return slices.Sorted(maps.Keys(m.cfg
 // source's copy runs under an older one; at a destination only what came by this
 // token counts.
 func (m *Migrator) observe(ctx context.Context, rec Record) (cutover.Copy, error) {
+	if h, ok := m.handover(rec); ok {
+		return m.observeHand(ctx, h, rec)
+	}
 	f, err := m.look(ctx, rec)
 	switch {
 	case errors.Is(err, driver.ErrNotFound):
@@ -204,6 +207,9 @@ func (m *Migrator) resolve(ctx context.Context, s *session) error {
 	s.log.Info("settling a move of an earlier life", "lease", string(s.lease.ID), "word", s.rec.Word.String(), "copy", c.String())
 	s.reason = "the agent of host " + string(m.cfg.Host) + " was restarted"
 	restart := cutover.Event{Kind: cutover.Restart, Word: s.rec.Word, Copy: c}
+	if h, ok := m.handover(s.rec); ok {
+		return m.resolveHand(ctx, s, h, restart)
+	}
 	if s.rec.Source {
 		d := &source{s: s, m: m, machine: cutover.Source{Lease: s.lease.State}, drv: m.cfg.Drivers[s.rec.Driver]}
 		defer d.close()

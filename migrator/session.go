@@ -69,6 +69,8 @@ type note struct {
 	event   cutover.Event
 	lease   *fleet.Lease
 	unknown bool
+	// reason, if any, says why a move failed, should it turn out to have.
+	reason string
 }
 
 func newSession(m *Migrator, id fleet.WorkloadID) *session {
@@ -215,6 +217,9 @@ func (s *session) note(n note) {
 	}
 	if n.lease != nil {
 		s.lease = *n.lease
+	}
+	if s.reason == "" {
+		s.reason = n.reason
 	}
 	s.queue = append(s.queue, n.event)
 }

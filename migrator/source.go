@@ -33,6 +33,9 @@ func (m *Migrator) move(s *session, lease fleet.Lease, v *move) error {
 	if err != nil {
 		return err
 	}
+	if h, ok := m.handover(s.rec); ok {
+		return m.handMove(d, found, h, v)
+	}
 	defer d.close()
 	d.progress = m.board.begin(lease, found.Spec.Size)
 	s.onDecided = func() { v.finish(d.outcome()) }

@@ -1,0 +1,91 @@
+package libvirt
+
+import (
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/placed-dev/placed/fleet"
+)
+
+// Namespaces of our elements in a domain's metadata: what an operator writes, and
+// what a move writes. They are apart, so that neither overwrites the other.
+const (
+	wishesURI = "https://placed.dev/xmlns/libvirt/wishes/1"
+	moveURI   = "https://placed.dev/xmlns/libvirt/move/1"
+	prefix    = "placed"
+)
+
+// wishes is what an operator says of a domain:
+//
+//	<placed:wishes xmlns:placed="https://placed.dev/xmlns/libvirt/wishes/1"
+//	    id="web-1" priority="10" tolerance="0.2" downtime="300ms" move="no">
+//	  <placed:group>web</placed:group>
+//	</placed:wishes>
+type wishes struct {
+	XMLName   xml.Name `xml:"wishes"`
+	ID        string   `xml:"id,attr"`
+	Priority  int64    `xml:"priority,attr"`
+	Tolerance float64  `xml:"tolerance,attr"`
+	Downtime  string   `xml:"downtime,attr"`
+	Move      string   `xml:"move,attr"` // "no": it must never be moved
+	Groups    []string `xml:"group"`
+}
+
+func (w wishes) checked() (wishes, error) {
+	if w.Tolerance < 0 || w.Tolerance > 1 {
+		return wishes{}, fmt.Errorf("metadata %s: tolerance %g is outside 0..1", wishesURI, w.Tolerance)
+	}
+	if w.Move != "" && w.Move != "no" && w.Move != "yes" {
+		return wishes{}, fmt.Errorf("metadata %s: move=%q is neither yes nor no", wishesURI, w.Move)
+	}
+	return w, nil
+}
+
+// journey is what a move writes into the domain: the token under which it
+// travels, and where to. It arrives with the domain, so that the destination
+// knows what it holds whatever else was lost.
+type journey struct {
+	Token     fleet.Token
+	To        fleet.HostID
+	Active    bool // it was made to run at the destination
+	Autostart bool // it wants autostart at the destination
+}
+
+type journeyXML struct {
+	XMLName   xml.Name `xml:"move"`
+	Token     string   `xml:"token,attr"`
+	To        string   `xml:"to,attr"`
+	Active    bool     `xml:"active,attr"`
+	Autostart bool     `xml:"autostart,attr"`
+}
+
+func (j journey) marshal() (string, error) {
+	text, err := xml.Marshal(journeyXML{Token: j.Token.String(), To: string(j.To), Active: j.Active, Autostart: j.Autostart})
+	return string(text), err
+}
+
+func (x journeyXML) journey() (journey, error) {
+	token, err := parseToken(x.Token)
+	if err != nil {
+		return journey{}, fmt.Errorf("metadata %s: %w", moveURI, err)
+	}
+	return journey{Token: token, To: fleet.HostID(x.To), Active: x.Active, Autostart: x.Autostart}, nil
+}
+
+// parseToken reads what Token.String wrote. The cluster's id may hold slashes.
+func parseToken(text string) (fleet.Token, error) {
+	parts := strings.Split(text, "/")
+	if len(parts) < 3 {
+		return fleet.Token{}, fmt.Errorf("token %.80q is not cluster/generation/index", text)
+	}
+	n := len(parts)
+	generation, err1 := strconv.ParseUint(parts[n-2], 10, 64)
+	index, err2 := strconv.ParseUint(parts[n-1], 10, 64)
+	if err := errors.Join(err1, err2); err != nil {
+		return fleet.Token{}, fmt.Errorf("token %.80q: %w", text, err)
+	}
+	return fleet.Token{Cluster: strings.Join(parts[:n-2], "/"), Generation: generation, Index: index}, nil
+}

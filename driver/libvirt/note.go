@@ -1,0 +1,85 @@
+package libvirt
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/placed-dev/placed/fleet"
+)
+
+// note is what must survive the agent about an outgoing move: which process is
+// the workload's, and what was taken from it for the move.
+type note struct {
+	Token fleet.Token  `json:"token"`
+	To    fleet.HostID `json:"to"`
+	UUID  string       `json:"uuid"`
+	Name  string       `json:"name"`
+	// Disks that it writes, for the guard.
+	Disks     []string `json:"disks,omitempty"`
+	Process   process  `json:"process"`
+	Autostart bool     `json:"autostart"`
+	// Persistent: the domain had a definition on disk.
+	Persistent bool `json:"persistent"`
+}
+
+// writeNote returns when the note is on disk.
+func (c Config) writeNote(id fleet.WorkloadID, n note) error {
+	data, err := json.Marshal(n)
+	if err != nil {
+		return err
+	}
+	path := c.noteFile(id)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("note of the move of %s: %w", id, err)
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	if err == nil {
+		err = syncDir(filepath.Dir(path))
+	}
+	if err != nil {
+		return fmt.Errorf("note of the move of %s: %w", id, err)
+	}
+	return nil
+}
+
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// readNote returns the note of an outgoing move, if there is one.
+func (c Config) readNote(id fleet.WorkloadID) (n note, ok bool, err error) {
+	data, err := os.ReadFile(c.noteFile(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return note{}, false, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &n)
+	}
+	if err != nil {
+		return note{}, false, fmt.Errorf("note of the move of %s: %w", id, err)
+	}
+	return n, true, nil
+}
+
+func (c Config) dropNote(id fleet.WorkloadID) error {
+	if err := os.Remove(c.noteFile(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("note of the move of %s: %w", id, err)
+	}
+	return nil
+}

@@ -1,0 +1,339 @@
+//go:build cgo && libvirt_dlopen
+
+package libvirt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	libvirt "libvirt.org/go/libvirt"
+
+	"github.com/placed-dev/placed/driver"
+	"github.com/placed-dev/placed/fleet"
+)
+
+// Channels of a move: libvirtd's own talk, QEMU's memory stream, its disks.
+const (
+	channelControl = "control"
+	channelMemory  = "memory"
+	channelDisks   = "disks"
+)
+
+// outgoing is a move of this life.
+type outgoing struct {
+	mu sync.Mutex
+	// still is how long the CPUs had run when the move had stopped them; nil
+	// until then.
+	still map[int]uint64
+}
+
+// endWait bounds how long an aborted job may take to end.
+const endWait = 40 * time.Second
+
+// Send hands the workload over.
+func (d *Driver) Send(ctx context.Context, id fleet.WorkloadID, way driver.Way) error {
+	o := &outgoing{}
+	d.mu.Lock()
+	d.outs[id] = o
+	d.mu.Unlock()
+	n, err := d.depart(ctx, id, way)
+	if err != nil {
+		return wrap(id, "prepare the move of", err)
+	}
+	lines, err := d.openLines(ctx, way)
+	if err != nil {
+		return wrap(id, "open the way of", err)
+	}
+	defer lines.close()
+	done := make(chan error, 1)
+	go func() {
+		// On a connection of its own: it is held for the whole move.
+		own := &conn{uri: d.cfg.URI}
+		defer own.close()
+		done <- own.call(context.WithoutCancel(ctx), func(c *libvirt.Connect) error {
+			dom, err := d.lookup(c, id)
+			if err != nil {
+				return err
+			}
+			defer dom.Free()
+			return dom.MigrateToURI3(d.target(way), d.parameters(way), d.flags(n))
+		})
+	}()
+	err = d.follow(ctx, id, way, n, o, done)
+	return wrap(id, "move", err)
+}
+
+// depart writes down what must survive this agent, and into the domain under
+// which token it travels. Autostart goes first of all: from here on only the
+// agents start it.
+func (d *Driver) depart(ctx context.Context, id fleet.WorkloadID, way driver.Way) (n note, err error) {
+	err = d.with(ctx, id, func(dom *libvirt.Domain) error {
+		name, err := dom.GetName()
+		if err != nil {
+			return err
+		}
+		uuid, err := dom.GetUUIDString()
+		if err != nil {
+			return err
+		}
+		p, err := findProcess(d.cfg.PIDs, name, uuid)
+		if err != nil {
+			return err
+		}
+		n = note{Token: way.Token, To: way.To, UUID: uuid, Process: p}
+		if n.Persistent, err = dom.IsPersistent(); err != nil {
+			return err
+		}
+		if n.Persistent {
+			if n.Autostart, err = dom.GetAutostart(); err != nil {
+				return err
+			}
+		}
+		old, ok, err := d.cfg.readNote(id)
+		if err != nil {
+			return err
+		}
+		n.Autostart = n.Autostart || ok && old.UUID == uuid && old.Autostart
+		text, err := dom.GetXMLDesc(0)
+		if err != nil {
+			return err
+		}
+		def, err := readDefinition(text)
+		if err != nil {
+			return err
+		}
+		n.Name, n.Disks = def.Name, def.writable()
+		if err := d.cfg.writeNote(id, n); err != nil {
+			return err
+		}
+		if n.Autostart {
+			if err := dom.SetAutostart(false); err != nil {
+				return err
+			}
+		}
+		return setJourney(dom, journey{Token: way.Token, To: way.To, Autostart: n.Autostart}, n.Persistent)
+	})
+	return n, err
+}
+
+func setJourney(dom *libvirt.Domain, j journey, persistent bool) error {
+	text, err := j.marshal()
+	if err != nil {
+		return err
+	}
+	where := libvirt.DOMAIN_AFFECT_LIVE
+	if persistent {
+		where |= libvirt.DOMAIN_AFFECT_CONFIG
+	}
+	return dom.SetMetadata(libvirt.DOMAIN_METADATA_ELEMENT, text, prefix+"-move", moveURI, where)
+}
+
+func (d *Driver) target(way driver.Way) string {
+	switch d.cfg.Native {
+	case "tcp":
+		return "qemu+tcp://" + way.Address + "/system"
+	case "tls":
+		return "qemu+tls://" + way.Address + "/system"
+	}
+	return "qemu+unix:///system?socket=" + filepath.Join(d.socketDir(way.Token), channelControl)
+}
+
+func (d *Driver) parameters(way driver.Way) *libvirt.DomainMigrateParameters {
+	p := &libvirt.DomainMigrateParameters{}
+	dir := d.socketDir(way.Token)
+	switch d.cfg.Native {
+	case "":
+		p.URISet, p.URI = true, "unix://"+filepath.Join(dir, channelMemory)
+		if d.cfg.Policy.Storage != "shared" {
+			p.DisksURISet, p.DisksURI = true, "unix://"+filepath.Join(dir, channelDisks)
+		}
+	default:
+		p.URISet, p.URI = true, "tcp://"+way.Address
+	}
+	if b := d.cfg.Policy.Bandwidth; b > 0 {
+		p.BandwidthSet, p.Bandwidth = true, uint64(max(b>>20, 1))
+	}
+	if d.cfg.Policy.Compress != "" {
+		p.CompressionSet, p.Compression = true, d.cfg.Policy.Compress
+	}
+	if d.cfg.Policy.Parallel > 1 {
+		p.ParallelConnectionsSet, p.ParallelConnections = true, d.cfg.Policy.Parallel
+	}
+	return p
+}
+
+func (d *Driver) flags(n note) libvirt.DomainMigrateFlags {
+	f := libvirt.MIGRATE_LIVE | libvirt.MIGRATE_PEER2PEER | libvirt.MIGRATE_PAUSED | libvirt.MIGRATE_ABORT_ON_ERROR
+	p := d.cfg.Policy
+	for _, c := range []struct {
+		set  bool
+		flag libvirt.DomainMigrateFlags
+	}{
+		{n.Persistent, libvirt.MIGRATE_PERSIST_DEST | libvirt.MIGRATE_UNDEFINE_SOURCE},
+		{p.AutoConverge, libvirt.MIGRATE_AUTO_CONVERGE},
+		{p.PostCopy, libvirt.MIGRATE_POSTCOPY},
+		{p.Compress != "", libvirt.MIGRATE_COMPRESSED},
+		{p.Parallel > 1, libvirt.MIGRATE_PARALLEL},
+		{p.Storage == "copy", libvirt.MIGRATE_NON_SHARED_DISK},
+		{p.Storage == "copy-inc", libvirt.MIGRATE_NON_SHARED_INC},
+		{p.Unsafe, libvirt.MIGRATE_UNSAFE},
+		{d.cfg.Native == "tls", libvirt.MIGRATE_TLS},
+	} {
+		if c.set {
+			f |= c.flag
+		}
+	}
+	return f
+}
+
+// follow watches the job until done says that it is over. When ctx ends it is
+// aborted, once: what becomes of it is then observed like everything else.
+func (d *Driver) follow(ctx context.Context, id fleet.WorkloadID, way driver.Way, n note, o *outgoing, done <-chan error) error {
+	// Job statistics come once a second; the end must be seen at once.
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	began := time.Now()
+	control := newControl(d.cfg.Policy)
+	quit := ctx.Done()
+	var limit <-chan time.Time
+	var next time.Time
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-quit:
+			quit, limit = nil, time.After(endWait)
+			d.abort(id)
+		case <-limit:
+			return fmt.Errorf("the job does not end within %s of its abort", endWait)
+		case now := <-tick.C:
+			d.stopped(id, n, o)
+			if now.Before(next) {
+				continue
+			}
+			next = now.Add(250 * time.Millisecond)
+			d.steer(id, way, control, now.Sub(began), o)
+		}
+	}
+}
+
+// stopped notes how long the CPUs have run, while the move keeps them stopped. The
+// newest reading counts: QEMU lets a stopped CPU's thread work a little on the last
+// pass. Seen running again, everything noted is void.
+func (d *Driver) stopped(id fleet.WorkloadID, n note, o *outgoing) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	var times map[int]uint64
+	err := d.with(ctx, id, func(dom *libvirt.Domain) error {
+		held, err := heldByMove(dom)
+		if err != nil || !held {
+			return err
+		}
+		if times, err = cpuTimes(n.Process.PID); err != nil {
+			return err
+		}
+		// Still stopped after the reading, so what was read stands.
+		if held, err = heldByMove(dom); !held {
+			times = nil
+		}
+		return err
+	})
+	if err != nil {
+		return // it ends, or is asked again
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.still = times
+}
+
+func heldByMove(dom *libvirt.Domain) (bool, error) {
+	state, reason, err := dom.GetState()
+	return err == nil && state == libvirt.DOMAIN_PAUSED && libvirt.DomainPausedReason(reason) == libvirt.DOMAIN_PAUSED_MIGRATION, err
+}
+
+// steer reads the job's statistics and changes what the policy allows.
+func (d *Driver) steer(id fleet.WorkloadID, way driver.Way, c *control, elapsed time.Duration, o *outgoing) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	var p driver.Progress
+	err := d.with(ctx, id, func(dom *libvirt.Domain) error {
+		info, err := dom.GetJobStats(0)
+		if err != nil {
+			return err
+		}
+		p = progressOf(info, elapsed)
+		return nil
+	})
+	if err != nil {
+		return // it ends, or libvirtd is away: asked again
+	}
+	o.mu.Lock()
+	p.Stopped = o.still != nil
+	o.mu.Unlock()
+	step := c.next(p)
+	p.Note = step.note
+	if step.note != "" {
+		d.log.Info("move adjusted", "workload", string(id), "change", step.note)
+	}
+	_ = d.with(ctx, id, func(dom *libvirt.Domain) error { // refused when the job has just ended
+		switch {
+		case step.abort:
+			return dom.AbortJob()
+		case step.postCopy:
+			return dom.MigrateStartPostCopy(0)
+		case step.downtime > 0:
+			return dom.MigrateSetMaxDowntime(uint64(step.downtime.Milliseconds()), 0)
+		case step.bandwidth > 0:
+			return dom.MigrateSetMaxSpeed(uint64(max(step.bandwidth>>20, 1)), 0)
+		}
+		return nil
+	})
+	if way.Progress != nil {
+		way.Progress(p)
+	}
+}
+
+func progressOf(info *libvirt.DomainJobInfo, elapsed time.Duration) driver.Progress {
+	return driver.Progress{Total: int64(info.MemTotal + info.DiskTotal), Remaining: int64(info.MemRemaining + info.DiskRemaining),
+		Sent: int64(info.MemProcessed + info.DiskProcessed), Pass: int(info.MemIteration),
+		DirtyRate: int64(info.MemDirtyRate * max(info.MemPageSize, 1)), Throttle: info.AutoConvergeThrottle, Elapsed: elapsed}
+}
+
+func (d *Driver) abort(id fleet.WorkloadID) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := d.with(ctx, id, func(dom *libvirt.Domain) error { return dom.AbortJob() }); err != nil {
+		d.log.Debug("abort of a job", "workload", string(id), "error", err)
+	}
+}
+
+// Await waits for a job of an earlier life.
+func (d *Driver) Await(ctx context.Context, id fleet.WorkloadID, way driver.Way) error {
+	began, quit := time.Now(), ctx.Done()
+	control := newControl(d.cfg.Policy)
+	o := &outgoing{still: map[int]uint64{}} // not known: this life did not see it stop
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		look, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		f, err := d.Look(look, id)
+		cancel()
+		if errors.Is(err, driver.ErrNotFound) || err == nil && f.State != driver.Sending {
+			return nil
+		}
+		select {
+		case <-quit:
+			quit = nil
+			d.abort(id)
+		case now := <-tick.C:
+			if now.Sub(began) > endWait && quit == nil {
+				return wrap(id, "await the move of", fmt.Errorf("the job does not end within %s of its abort", endWait))
+			}
+			d.steer(id, way, control, now.Sub(began), o)
+		}
+	}
+}
