@@ -40,13 +40,17 @@ type FleetInstance struct {
 	Tolerance   float64 `json:"tolerance"`
 	Movable     bool    `json:"movable"`
 	Group       string  `json:"group"`
+	// Requires is what a host must have, as its capabilities name it.
+	Requires map[string]string `json:"requires,omitempty"`
 }
 
 // FleetRule keeps instances together, apart, on or off hosts.
 type FleetRule struct {
+	ID        string   `json:"id,omitempty"`
 	Kind      string   `json:"kind"` // affinity | anti-affinity | host-affinity | host-anti-affinity
 	Hard      bool     `json:"hard"`
 	Instances []string `json:"instances"`
+	Groups    []string `json:"groups,omitempty"` // every instance of these groups
 	Hosts     []string `json:"hosts"`
 }
 
@@ -57,4 +61,6 @@ type FleetLink struct {
 	LatencyMS  float64 `json:"latency_ms"`
 	Bandwidth  int64   `json:"bandwidth"`
 	CostPerGiB float64 `json:"cost_per_gib"`
+	// Barred, if not empty, says why nothing can move this way.
+	Barred string `json:"barred,omitempty"`
 }

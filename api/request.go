@@ -64,31 +64,37 @@ func (c *Client) write(ctx context.Context, method, path string, body any) (Acce
 	if err != nil {
 		return Accepted{}, fmt.Errorf("%s %s: %w", method, path, err)
 	}
+	var accepted Accepted
+	err = c.repeat(ctx, method, path, content, &accepted)
+	return accepted, err
+}
+
+// repeat sends a write under one id until it is answered.
+func (c *Client) repeat(ctx context.Context, method, path string, content []byte, out any) error {
 	id := rand.Text()
 	for attempt := 1; ; attempt++ {
-		accepted, err := c.writeOnce(ctx, method, path, content, id)
+		err := c.writeOnce(ctx, method, path, content, id, out)
 		if err == nil || attempt == writeAttempts || !worthRepeating(err) {
-			return accepted, err
+			return err
 		}
 		if !pause(ctx, c.retryDelay<<(attempt-1)) {
-			return Accepted{}, err
+			return err
 		}
 	}
 }
 
-func (c *Client) writeOnce(ctx context.Context, method, path string, content []byte, id string) (Accepted, error) {
+func (c *Client) writeOnce(ctx context.Context, method, path string, content []byte, id string, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	answer, err := c.send(ctx, method, path, nil, content, id)
 	if err != nil {
-		return Accepted{}, err
+		return err
 	}
 	defer answer.Body.Close()
-	var accepted Accepted
-	if err := json.NewDecoder(io.LimitReader(answer.Body, maxAnswer)).Decode(&accepted); err != nil {
-		return Accepted{}, fmt.Errorf("%s %s: unreadable answer: %w", method, path, err)
+	if err := json.NewDecoder(io.LimitReader(answer.Body, maxAnswer)).Decode(out); err != nil {
+		return fmt.Errorf("%s %s: unreadable answer: %w", method, path, err)
 	}
-	return accepted, nil
+	return nil
 }
 
 // worthRepeating: the agent could not be asked, or there was no leader. What an

@@ -110,6 +110,7 @@ func (b backend) problems(view fleet.View, leader bool) []api.Problem {
 		out = append(out, api.Problem{Code: "no_leader", Message: "the cluster has no leader: nothing is planned and no lease is granted",
 			Hint: "bring a majority of the voters back; workloads are not affected"})
 	}
+	out = append(out, b.d.quorumProblems()...)
 	for _, h := range view.Hosts {
 		if h.State == fleet.HostLeft {
 			continue
@@ -451,8 +452,8 @@ func (b backend) Policy(context.Context) (api.Policy, error) {
 }
 
 // propose commits one operation on behalf of an operator.
-func (b backend) propose(ctx context.Context, op fsm.Operation, message string) (api.Accepted, error) {
-	result, err := b.d.books.Propose(ctx, op)
+func (b backend) propose(ctx context.Context, w httpapi.Write, op fsm.Operation, message string) (api.Accepted, error) {
+	result, err := b.d.books.ProposeAs(ctx, "api:"+w.ID, op)
 	if err == nil && result.Ops[0].Err != nil {
 		err = result.Ops[0].Err
 	}
@@ -467,7 +468,7 @@ func (b backend) SetPolicy(ctx context.Context, w httpapi.Write, policy api.Poli
 	if err != nil {
 		return api.Accepted{}, fmt.Errorf("%w: %w", httpapi.ErrInvalid, err)
 	}
-	return b.propose(ctx, fsm.SetPolicy{Policy: p, By: w.By}, "policy set: automation "+p.Automation.String())
+	return b.propose(ctx, w, fsm.SetPolicy{Policy: p, By: w.By}, "policy set: automation "+p.Automation.String())
 }
 
 func (b backend) Move(ctx context.Context, w httpapi.Write, request api.MoveRequest) (api.Accepted, error) {
@@ -494,7 +495,7 @@ func (b backend) Resolve(ctx context.Context, w httpapi.Write, request api.Resol
 	if request.Commit {
 		owner = "its destination"
 	}
-	return b.propose(ctx, fsm.Resolve{Lease: fleet.LeaseID(request.Lease), Commit: request.Commit, By: w.By, Reason: request.Reason},
+	return b.propose(ctx, w, fsm.Resolve{Lease: fleet.LeaseID(request.Lease), Commit: request.Commit, By: w.By, Reason: request.Reason},
 		fmt.Sprintf("lease %s resolved: the workload belongs to %s", request.Lease, owner))
 }
 
@@ -506,7 +507,7 @@ func (b backend) Drain(ctx context.Context, w httpapi.Write, host string, reques
 	case request.Drain:
 		state, word = fleet.HostDraining, "draining"
 	}
-	return b.propose(ctx, fsm.SetHostState{Host: fleet.HostID(host), State: state, By: w.By, Reason: request.Reason},
+	return b.propose(ctx, w, fsm.SetHostState{Host: fleet.HostID(host), State: state, By: w.By, Reason: request.Reason},
 		fmt.Sprintf("%s is %s", b.d.ref(fleet.HostID(host)).Name, word))
 }
 

@@ -32,7 +32,10 @@ type books struct {
 // Bounds of one proposal.
 const (
 	proposeAttempt = 3 * time.Second
-	proposePause   = 50 * time.Millisecond
+	// A change of leader takes some 10 ms when it is planned: the first
+	// attempts follow each other quickly, later ones do not add to a burden.
+	proposePause    = 5 * time.Millisecond
+	maxProposePause = 50 * time.Millisecond
 	// appliedWait bounds how long a proposer waits until it sees its own write.
 	appliedWait = 2 * time.Second
 )
@@ -54,8 +57,19 @@ func (b *books) Read(f func(*fsm.State)) { b.replica.Read(f) }
 // host has applied them too. It goes on under one idempotency id until the
 // context ends, through elections and broken connections.
 func (b *books) Propose(ctx context.Context, ops ...fsm.Operation) (fsm.Result, error) {
+	return b.ProposeAs(ctx, rand.Text(), ops...)
+}
+
+// ProposeAs is Propose under an idempotency id of the caller's: what was applied
+// under it before is answered with its first results.
+func (b *books) ProposeAs(ctx context.Context, id string, ops ...fsm.Operation) (fsm.Result, error) {
+	var tooNew error // for a member of an older version, in whose log it would be
+	b.replica.Read(func(s *fsm.State) { tooNew = s.Allows(ops...) })
+	if tooNew != nil {
+		return fsm.Result{}, tooNew
+	}
 	now := time.Now()
-	header := fsm.Header{ID: rand.Text(), Proposer: b.self, At: now, LoadAt: b.clock.At(now)}
+	header := fsm.Header{ID: id, Proposer: b.self, At: now, LoadAt: b.clock.At(now)}
 	data, err := fsm.Encode(header, ops...)
 	if err != nil {
 		return fsm.Result{}, err
@@ -74,7 +88,7 @@ func (b *books) Propose(ctx context.Context, ops ...fsm.Operation) (fsm.Result, 
 
 func (b *books) propose(ctx context.Context, data []byte) (fsm.Result, error) {
 	unknown := false
-	for {
+	for pause := proposePause; ; pause = min(2*pause, maxProposePause) {
 		result, err := b.proposeOnce(ctx, data)
 		if err == nil {
 			return result, nil
@@ -86,7 +100,7 @@ func (b *books) propose(ctx context.Context, data []byte) (fsm.Result, error) {
 				return fsm.Result{}, fmt.Errorf("%w: %w", errOutcomeUnknown, err)
 			}
 			return fsm.Result{}, fmt.Errorf("not applied: %w", err)
-		case <-time.After(proposePause):
+		case <-time.After(pause):
 		}
 	}
 }

@@ -20,7 +20,16 @@ const (
 	callMigrate   = "migrate"    // leader → source: carry out a lease
 	callAsk       = "ask"        // host → host: your durable word on a cutover
 	callHistory   = "history"    // destination → source: a workload's history
+	// voter → voter: log positions and clock; any host → leader: the servers;
+	// voter → leader: an operator's change of them
+	callServerStats = "server-stats"
+	callServers     = "servers"
+	callQuorum      = "quorum"
+	callLeases      = "leases" // host without the log → voter: an operator's reserves and releases
 )
+
+// codeRefused answers what cannot be done as things are.
+const codeRefused = "refused"
 
 // codeNotLeader answers a call that only the leader can serve.
 const codeNotLeader = "not_leader"

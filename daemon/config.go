@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -64,6 +65,9 @@ type DriverConfig struct {
 	Dir     string
 	Options map[string]string
 }
+
+// raftDir holds the log, the vote and the snapshots.
+func (c Config) raftDir() string { return filepath.Join(c.DataDir, "raft") }
 
 // staleAfter is how old a report may be before its host counts as stale.
 func (c Config) staleAfter() time.Duration { return max(4*c.Report, 3*time.Second) }

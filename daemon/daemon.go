@@ -12,10 +12,12 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/placed-dev/placed/consensus"
 	"github.com/placed-dev/placed/controller"
 	"github.com/placed-dev/placed/driver"
+	"github.com/placed-dev/placed/driver/libvirt"
 	"github.com/placed-dev/placed/driver/region"
 	"github.com/placed-dev/placed/fleet"
 	"github.com/placed-dev/placed/fsm"
@@ -61,9 +63,10 @@ type Daemon struct {
 	listener   net.Listener
 	operator   net.Listener // placed local
 
-	fatal     chan error // first error that must end the process
-	intervals atomic.Pointer[intervals]
-	closers   []func() // undo of New, last first
+	clockOffset clockCell  // of this leader to the voters' median
+	fatal       chan error // first error that must end the process
+	intervals   atomic.Pointer[intervals]
+	closers     []func() // undo of New, last first
 }
 
 type intervals struct{ sample, report time.Duration }
@@ -171,9 +174,9 @@ func (d *Daemon) openConsensus() (err error) {
 		return nil
 	}
 	d.node, err = consensus.New(consensus.Config{
-		ID: string(d.self), Cluster: d.cfg.Cluster, Dir: d.path("raft"), Advertise: d.cfg.Host.Address,
+		ID: string(d.self), Cluster: d.cfg.Cluster, Dir: d.cfg.raftDir(), Advertise: d.cfg.Host.Address,
 		Stream: raftStream{d.transport.Listen(transport.Raft), d.transport}, Replica: d.replica,
-		Verify:    func(data []byte) error { _, _, err := fsm.Decode(data); return err },
+		Verify: fsm.Verify, Bundle: (&stamper{d: d}).bundle,
 		Bootstrap: d.cfg.Servers, Timeouts: d.cfg.Timeouts, OnFatal: d.fail, Logger: d.cfg.Logger.Named("consensus"),
 	})
 	if err != nil {
@@ -252,8 +255,14 @@ func (d *Daemon) openDrivers() error {
 					d.log.Error("letting go of the workloads", "error", err)
 				}
 			})
+		case libvirt.Name:
+			built, err := d.openLibvirt(c)
+			if err != nil {
+				return err
+			}
+			d.drivers[c.Name] = built
 		default:
-			return fmt.Errorf("driver %q: this build has the driver %s", c.Name, region.Name)
+			return fmt.Errorf("driver %q: this build has the drivers %s and %s", c.Name, libvirt.Name, region.Name)
 		}
 	}
 	d.inventory = &inventory{drivers: d.drivers, log: d.cfg.Logger.Named("inventory"), sick: map[string]bool{}}
@@ -372,7 +381,7 @@ func (d *Daemon) found(ctx context.Context) error {
 	if known != "" {
 		return nil
 	}
-	result, err := d.books.Propose(ctx, fsm.InitCluster{Cluster: d.cfg.Cluster}, fsm.SetPolicy{Policy: d.cfg.Policy, By: "configuration of " + d.cfg.Host.Name})
+	result, err := d.books.Propose(ctx, fsm.InitCluster{Cluster: d.cfg.Cluster, Level: fsm.FeatureLevel}, fsm.SetPolicy{Policy: d.cfg.Policy, By: "configuration of " + d.cfg.Host.Name})
 	if err != nil {
 		return fmt.Errorf("founding cluster %s: %w", d.cfg.Cluster, err)
 	}
@@ -392,7 +401,12 @@ func (d *Daemon) lead(ctx context.Context) error {
 	if err := d.found(ctx); err != nil {
 		return err
 	}
-	return d.controller.Run(ctx)
+	work, ctx := errgroup.WithContext(ctx)
+	work.Go(func() error { return d.controller.Run(ctx) })
+	work.Go(func() error { return d.autopilot(ctx) })
+	work.Go(func() error { return d.watchClock(ctx) })
+	work.Go(func() error { return d.compareBooks(ctx) })
+	return work.Wait()
 }
 
 // steerProxy lets the traffic table follow the books from now on. It is called

@@ -33,6 +33,8 @@ func FromFile(f config.Config, version string, log hclog.Logger) (Config, error)
 		Sample: f.Intervals.Sample.Value(), Report: f.Intervals.Report.Value(), Pass: f.Intervals.Pass.Value(),
 		History: f.Limits.History.Value(), Logger: log,
 	}
+	heartbeat := f.Server.Heartbeat.Value()
+	c.Timeouts = consensus.Timeouts{Heartbeat: heartbeat, Election: heartbeat, LeaderLease: heartbeat / 2}
 	rpc, err := netip.ParseAddrPort(f.RPC.Bind)
 	if err != nil {
 		return Config{}, fmt.Errorf("rpc.bind: %w", err)

@@ -33,7 +33,8 @@ func TestLockOfADyingAgent(t *testing.T) {
 	}
 
 	path, holder := hold(dead.Process.Pid)
-	released := time.AfterFunc(100*time.Millisecond, func() { holder.Close() })
+	first := holder
+	released := time.AfterFunc(100*time.Millisecond, func() { first.Close() })
 	defer released.Stop()
 	lock, err := flock(path)
 	if err != nil {

@@ -48,6 +48,7 @@ func (d *Daemon) parts() []part {
 		part{name: "moves", run: d.moves.Run},
 		part{name: "histories", run: d.histories.Run},
 		part{name: "reporter", run: d.reporter.Run},
+		part{name: "newcomers", run: d.bookNewcomers},
 	)
 	if d.node != nil {
 		list = append(list, part{name: "leader", run: func(ctx context.Context) error { return d.node.Leadership(ctx, d.lead) }})
@@ -56,6 +57,7 @@ func (d *Daemon) parts() []part {
 		part{name: "HTTP API", run: func(ctx context.Context) error { return d.http.Serve(ctx, d.listener) }},
 		part{name: "operator's socket", run: d.serveOperator},
 		part{name: "start", run: d.bring, once: true},
+		part{name: "generation", run: d.followGeneration},
 	)
 }
 

@@ -33,6 +33,11 @@ func (d *Daemon) register(s *peer.Server) {
 	peer.Serve(s, callMigrate, d.serveMigrate, voters)
 	peer.Serve(s, callAsk, d.serveAsk, agents)
 	peer.Serve(s, callHistory, d.serveHistory, agents)
+	peer.Serve(s, callServerStats, d.serveServerStats, voters)
+	peer.Serve(s, callServers, d.serveServers, agents)
+	// A host's certificate must not suffice to change who votes.
+	peer.Serve(s, callQuorum, d.serveQuorum, voters, peer.MaxBody(maxStateBody), peer.MaxTime(time.Minute))
+	peer.Serve(s, callLeases, d.serveLeases, agents, peer.MaxBody(1<<20))
 }
 
 // asCall gives consensus errors the code by which callers branch.

@@ -109,13 +109,20 @@ func (d *Daemon) propose(ctx context.Context, op fsm.Operation) error {
 
 // registerHost books this host when the books have it otherwise.
 func (d *Daemon) registerHost(ctx context.Context) error {
-	want := d.cfg.Host
 	have, ok := d.books.host(d.self)
-	want.State, want.Registered = have.State, have.Registered
+	want := d.registration()
 	if ok && sameHost(have, want) {
 		return nil
 	}
 	return d.propose(ctx, fsm.RegisterHost{Host: want})
+}
+
+// registration is this host as it wants to be booked, in the state it is in.
+func (d *Daemon) registration() fleet.Host {
+	want := d.cfg.Host
+	have, _ := d.books.host(d.self)
+	want.State, want.Registered = have.State, have.Registered
+	return want
 }
 
 func sameHost(a, b fleet.Host) bool {
@@ -144,7 +151,7 @@ func (d *Daemon) bookRunning(ctx context.Context) error {
 
 func workloadOf(s driver.Spec, owner fleet.HostID) fleet.Workload {
 	return fleet.Workload{ID: s.ID, Kind: fleet.Instance, Driver: s.Driver, Owner: owner, Reservation: s.Reserve,
-		Priority: s.Priority, Tolerance: s.Tolerant, Port: s.Port}
+		Priority: s.Priority, Tolerance: s.Tolerant, Port: s.Port, ManagedBy: s.Settings["managed_by"], Pinned: s.Settings["pinned"] == "yes"}
 }
 
 // restoreSaved starts what a planned stop has saved here and the books still give

@@ -47,6 +47,9 @@ type Backend interface {
 	Resolve(ctx context.Context, w Write, request api.ResolveRequest) (api.Accepted, error)
 	Drain(ctx context.Context, w Write, host string, request api.DrainRequest) (api.Accepted, error)
 
+	LeaseBackend
+	OperatorBackend
+
 	// Events returns the kept events after the cursor, oldest first, at most
 	// limit, and a channel that is closed when there are newer ones.
 	Events(ctx context.Context, after api.Cursor, limit int) (EventPage, error)

@@ -30,6 +30,7 @@ type demo struct {
 	changed    chan struct{}
 	oldest     uint64 // events below are forgotten
 	writes     map[string]api.Accepted
+	batches    map[string]api.LeaseBatch // lease operations by id
 	by         []string
 	failSync   error
 	refused    int // writes without a leader

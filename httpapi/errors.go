@@ -29,6 +29,9 @@ func (h hinted) Unwrap() error { return h.error }
 // WithHint attaches what to do next to an error.
 func WithHint(err error, hint string) error { return hinted{err, hint} }
 
+// ErrorOf is the wire form of an error of a Backend.
+func ErrorOf(err error) *api.Error { return answerFor(err) }
+
 // answerFor maps an error of the backend to what goes over the wire.
 func answerFor(err error) *api.Error {
 	var ready *api.Error

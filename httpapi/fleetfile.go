@@ -11,6 +11,9 @@ import (
 // (reserve and overcommit already applied), so that a plan made from the file
 // obeys the same limits as the cluster.
 func (s *Server) fleet(ctx context.Context, _ *http.Request) (any, error) {
+	if viewer, ok := s.backend.(FleetViewer); ok {
+		return FleetFileOf(viewer.FleetView()), nil
+	}
 	hosts, err := s.backend.Hosts(ctx)
 	if err != nil {
 		return nil, err

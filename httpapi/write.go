@@ -140,7 +140,12 @@ func checkContentType(r *http.Request) error {
 }
 
 func decodeBody(w http.ResponseWriter, r *http.Request, v any) error {
-	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	return decodeBounded(w, r, maxBody, v)
+}
+
+// decodeBounded reads one JSON value of at most so many bytes.
+func decodeBounded(w http.ResponseWriter, r *http.Request, most int64, v any) error {
+	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, most))
 	decoder.DisallowUnknownFields()
 	err := decoder.Decode(v)
 	if err == nil {

@@ -50,7 +50,8 @@ func (k *client) call(v *voter, do func(ctx context.Context, l *life) error) (se
 	select {
 	case err = <-done:
 	case <-l.dead:
-		err = errDown
+		cancel()
+		<-done // it writes what its caller reads next
 	}
 	if l.isDead() {
 		return true, errDown

@@ -11,32 +11,47 @@ import (
 )
 
 func newForecast() *cobra.Command {
-	return asking("forecast [HOST]", "The demand the leader expects of one host, or of all", cobra.MaximumNArgs(1),
-		func(cmd *cobra.Command, a *asker, c *api.Client, args []string) error {
-			host := ""
-			if len(args) == 1 {
-				host = args[0]
-			}
-			forecasts, _, err := c.Forecasts(cmd.Context(), host, a.query())
-			if err != nil {
-				return err
-			}
-			out := cmd.OutOrStdout()
-			if a.json {
-				return printJSON(out, forecasts)
-			}
-			hosts, _, err := c.Hosts(cmd.Context(), a.query())
-			if err != nil {
-				return err
-			}
-			name := hostNames(hosts)
-			for _, f := range forecasts {
-				if err := printForecast(out, f, name); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+	var offline offlineForecast
+	cmd := asking("forecast [HOST]", "The demand the leader expects of one host, or of all; or forecasts of a file", cobra.MaximumNArgs(1), askForecast)
+	online := cmd.RunE
+	offline.flags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if offline.file == "" {
+			return online(cmd, args)
+		}
+		if len(args) > 0 {
+			return fmt.Errorf("--csv forecasts a file: leave the host %q out", args[0])
+		}
+		return offline.run(cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+	}
+	cmd.AddCommand(newBacktest(), newContention())
+	return cmd
+}
+
+func askForecast(cmd *cobra.Command, a *asker, c *api.Client, args []string) error {
+	host := ""
+	if len(args) == 1 {
+		host = args[0]
+	}
+	forecasts, _, err := c.Forecasts(cmd.Context(), host, a.query())
+	if err != nil {
+		return err
+	}
+	out := cmd.OutOrStdout()
+	if a.json {
+		return printJSON(out, forecasts)
+	}
+	hosts, _, err := c.Hosts(cmd.Context(), a.query())
+	if err != nil {
+		return err
+	}
+	name := hostNames(hosts)
+	for _, f := range forecasts {
+		if err := printForecast(out, f, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func printForecast(out io.Writer, f api.HostForecast, name func(string) string) error {

@@ -101,9 +101,9 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		newAgent(), newDev(), newConfig(),
 		newStatus(), newMembers(), newHost(), newInstance(), newLease(),
-		newEvents(), newWhy(), newWhyNot(), newForecast(), newPolicy(),
+		newPlan(), newEvents(), newWhy(), newWhyNot(), newForecast(), newPolicy(), newSimulate(),
 		newTLS(), newKeygen(), newVersion(),
-		newWorkload(), newProxy(), newLocal(),
+		newOperator(), newWorkload(), newProxy(), newLocal(), newGuard(),
 	)
 	return root
 }
