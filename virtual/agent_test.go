@@ -14,7 +14,7 @@ import (
 
 // roomPerHost is the memory of every host, in units: workloads of 3 to 9 of them
 // fill it to the last one, so that one too many shows at once.
-const roomPerHost = 60
+const roomPerHost = 72
 
 func linkOf(latency, jitter time.Duration, loss float64) memnet.Link {
 	return memnet.Link{Latency: latency, Jitter: jitter, Loss: loss}
