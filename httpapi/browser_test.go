@@ -2,11 +2,13 @@ package httpapi
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -71,21 +73,25 @@ func TestPageInBrowser(t *testing.T) {
 	base := serve(t, Config{Backend: backend})
 	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
 	defer cancel()
-	profile := t.TempDir()
-	command := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-		"--user-data-dir="+filepath.Join(profile, "profile"), "--enable-logging=stderr", "--v=0",
-		"--virtual-time-budget=4000", "--timeout=20000", "--window-size=1400,1000", "--dump-dom", base+"/ui/")
+	wanted := []string{`aria-label="Host h1"`, `aria-label="Host h2"`, `aria-label="Host h3"`, `class="outer" d="M`, `class="used" d="M`, `class="capacity"`, "vm-1/cache"}
 	var complaints strings.Builder
-	command.Stderr = &complaints
-	page, err := command.Output()
-	if err != nil {
-		t.Fatalf("chromium: %v\n%s", err, complaints.String())
-	}
-	dom := string(page)
-	for _, want := range []string{`aria-label="Host h1"`, `aria-label="Host h2"`, `aria-label="Host h3"`, `class="outer" d="M`, `class="used" d="M`, `class="capacity"`, "vm-1/cache"} {
-		if !strings.Contains(dom, want) {
-			t.Errorf("the page lacks %s", want)
+	lacks := wanted
+	// The browser's virtual time may be spent before an answer has come over
+	// the real socket: it is given more until the page is whole.
+	for budget := 4000; len(lacks) > 0 && budget <= 64_000; budget *= 2 {
+		complaints.Reset()
+		command := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+			"--user-data-dir="+filepath.Join(t.TempDir(), "profile"), "--enable-logging=stderr", "--v=0",
+			fmt.Sprintf("--virtual-time-budget=%d", budget), "--timeout=20000", "--window-size=1400,1000", "--dump-dom", base+"/ui/")
+		command.Stderr = &complaints
+		page, err := command.Output()
+		if err != nil {
+			t.Fatalf("chromium: %v\n%s", err, complaints.String())
 		}
+		lacks = slices.DeleteFunc(slices.Clone(wanted), func(w string) bool { return strings.Contains(string(page), w) })
+	}
+	if len(lacks) > 0 {
+		t.Errorf("the page lacks %q", lacks)
 	}
 	for line := range strings.Lines(complaints.String()) {
 		if strings.Contains(line, "CONSOLE") && (strings.Contains(line, "Error") || strings.Contains(line, "Refused") || strings.Contains(line, "violates")) {
