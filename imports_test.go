@@ -34,6 +34,9 @@ type room struct {
 // common libraries are open to every package that is not pure.
 var common = []string{"github.com/hashicorp/go-hclog", "golang.org/x/sync", "golang.org/x/sys"}
 
+// durable is open to them, too: whoever keeps a file keeps it whole.
+const durable = "durable"
+
 var table = map[string]room{
 	"fleet":     {pure: true},
 	"boost":     {pure: true, may: []string{"fleet"}},
@@ -49,7 +52,9 @@ var table = map[string]room{
 		libraries: []string{"gonum.org/v1/gonum"}},
 	"simulator/reference": {pure: true},
 
-	"gossip": {may: []string{"fleet"}, libraries: []string{"github.com/hashicorp/memberlist"}},
+	"durable":  {},
+	"throttle": {},
+	"gossip":   {may: []string{"fleet", "throttle"}, libraries: []string{"github.com/hashicorp/memberlist"}},
 	"telemetry": {may: []string{"fleet"},
 		libraries: []string{"go.etcd.io/bbolt", "github.com/prometheus/procfs", "github.com/klauspost/compress"}},
 	"driver":         {may: []string{"fleet"}},
@@ -57,7 +62,7 @@ var table = map[string]room{
 	"driver/fake":    {may: []string{"fleet", "driver"}},
 	"driver/process": {may: []string{"fleet", "driver"}},
 	"driver/libvirt": {may: []string{"fleet", "driver"}, libraries: []string{"libvirt.org/go"}},
-	"transport":      {may: []string{"fleet"}},
+	"transport":      {may: []string{"fleet", "throttle"}},
 	"traffic":        {may: []string{"fleet"}, libraries: []string{"github.com/vishvananda/netlink", "github.com/google/nftables"}},
 	"peer":           {may: []string{"fleet", "transport"}},
 	"migrator": {may: []string{"fleet", "precopy", "cutover", "driver", "transport", "traffic"},
@@ -169,6 +174,9 @@ func (r room) refuses(path, file string) string {
 	}
 	if under(path, module) {
 		own := strings.TrimPrefix(path, module+"/")
+		if own == durable && !r.pure && r.std == nil {
+			return ""
+		}
 		if slices.Contains(r.may, own) || slices.Contains(r.may, "*") && !slices.Contains(r.not, own) {
 			return ""
 		}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+
+	"github.com/placed-dev/placed/durable"
 )
 
 // PeersFile is where an operator writes the servers of a cluster that has lost
@@ -192,5 +194,5 @@ func usePeers(dir string) (string, error) {
 	if err := os.Rename(path, used); err != nil {
 		return "", fmt.Errorf("the log is recovered, but %s could not be renamed; remove it: %w", path, err)
 	}
-	return used, syncDir(dir)
+	return used, durable.SyncDir(dir)
 }

@@ -387,7 +387,7 @@ func TestGuard(t *testing.T) {
 			var err error
 			select {
 			case err = <-victim.fatal:
-			case <-time.After(10 * time.Second):
+			case <-time.After(60 * time.Second):
 				t.Fatal("the guard did not fire")
 			}
 			var store *StoreError

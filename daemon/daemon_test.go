@@ -161,7 +161,7 @@ func (s *site) start(i int) (d *Daemon, stop func()) {
 
 func until(t *testing.T, what string, ok func() error) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(60 * time.Second)
 	for {
 		err := ok()
 		if err == nil {

@@ -51,7 +51,7 @@ func (s *site) three() (agents []*Daemon, stops []func(), leader int) {
 		d, stop := s.start(i)
 		agents, stops = append(agents, d), append(stops, stop)
 	}
-	within(s.t, 20*time.Second, "three hosts are registered and one leads", func() error {
+	within(s.t, 60*time.Second, "three hosts are registered and one leads", func() error {
 		for i, d := range agents {
 			hosts, ready := 0, true
 			d.replica.Read(func(state *fsm.State) {
@@ -114,7 +114,7 @@ func TestBooksOverTheAPI(t *testing.T) {
 	if err != nil || !strings.Contains(accepted.Message, "generation 2") {
 		t.Fatalf("%+v, %v", accepted, err)
 	}
-	within(t, 15*time.Second, "every host has said again what it runs", func() error {
+	within(t, 60*time.Second, "every host has said again what it runs", func() error {
 		for i, d := range agents {
 			var err error
 			d.replica.Read(func(state *fsm.State) {
@@ -158,14 +158,14 @@ func TestServersOverTheAPI(t *testing.T) {
 	ctx := t.Context()
 	next := (leader + 1) % 3
 	client := s.client(next)
-	within(t, 15*time.Second, "the leader's autopilot has looked", func() error {
+	within(t, 60*time.Second, "the leader's autopilot has looked", func() error {
 		state, err := client.RaftServers(ctx)
 		if err != nil || !state.Judged || !state.Healthy || state.FailureTolerance != 1 || len(state.Servers) != 3 {
 			return fmt.Errorf("%+v, %w", state, err)
 		}
 		return nil
 	})
-	within(t, 15*time.Second, "the chosen host leads", func() error {
+	within(t, 60*time.Second, "the chosen host leads", func() error {
 		if _, err := client.RaftTransfer(ctx, fmt.Sprintf("h%d", next+1)); err != nil && !agents[next].node.IsLeader() {
 			return err
 		}
@@ -197,7 +197,7 @@ func TestServersOverTheAPI(t *testing.T) {
 	if servers := agents[next].node.Servers(); len(servers) != 3 || !servers[2].Nonvoter {
 		t.Errorf("%+v", servers)
 	}
-	within(t, 40*time.Second, "it gets its vote back", func() error {
+	within(t, 60*time.Second, "it gets its vote back", func() error {
 		for _, server := range agents[next].node.Servers() {
 			if server.Nonvoter {
 				return fmt.Errorf("%s has none", server.ID)
@@ -241,7 +241,7 @@ func TestRecoverQuorum(t *testing.T) {
 	}
 	d, stop := s.start(leader)
 	defer stop()
-	within(t, 20*time.Second, "it leads alone in generation 2", func() error {
+	within(t, 60*time.Second, "it leads alone in generation 2", func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := d.books.linearizable(ctx); err != nil {

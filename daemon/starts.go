@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/placed-dev/placed/durable"
 	"github.com/placed-dev/placed/fleet"
 )
 
@@ -28,7 +29,7 @@ func (s starts) note(id fleet.WorkloadID, lease fleet.Lease) error {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return fmt.Errorf("noting the start of %s: %w", id, err)
 	}
-	if err := writeSynced(s.file(id), data); err != nil {
+	if err := durable.WriteFile(s.file(id), data, 0o600); err != nil {
 		return fmt.Errorf("noting the start of %s: %w", id, err)
 	}
 	return nil
@@ -49,31 +50,4 @@ func (s starts) done(id fleet.WorkloadID) error {
 		return fmt.Errorf("the start of %s is done, but its note stays: %w", id, err)
 	}
 	return nil
-}
-
-// writeSynced replaces a file whole or not at all, and returns when it is on disk.
-func writeSynced(path string, data []byte) (err error) {
-	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if closing := f.Close(); err == nil {
-		err = closing
-	}
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
 }

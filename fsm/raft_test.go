@@ -142,7 +142,7 @@ func TestUnderRaft(t *testing.T) {
 		}
 		select {
 		case <-node.LeaderCh():
-		case <-time.After(10 * time.Second):
+		case <-time.After(60 * time.Second):
 			t.Fatal("no leader")
 		}
 		if err := node.Barrier(10 * time.Second).Error(); err != nil {

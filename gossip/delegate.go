@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"github.com/placed-dev/placed/fleet"
+	"github.com/placed-dev/placed/throttle"
 )
 
 // delegate is what memberlist calls. None of its methods blocks: they run inside
@@ -18,7 +19,7 @@ type delegate struct {
 	queue    *memberlist.TransmitLimitedQueue
 	meta     atomic.Pointer[[]byte]
 	logger   hclog.Logger
-	throttle *throttle
+	throttle *throttle.Throttle
 }
 
 var (
@@ -42,7 +43,7 @@ func (d *delegate) NotifyMsg(b []byte) {
 func (d *delegate) take(b []byte) (news []hostLoad) {
 	loads, err := decodeMessage(b)
 	if err != nil {
-		if skipped, say := d.throttle.allow(time.Now(), "message"); say {
+		if skipped, say := d.throttle.Allow(time.Now(), "message"); say {
 			d.logger.Warn("gossip message ignored", "error", err, "repeated", skipped)
 		}
 		return nil
@@ -91,7 +92,7 @@ func (d *delegate) NotifyLeave(n *memberlist.Node) {
 // NotifyConflict tells that two hosts use one id.
 func (d *delegate) NotifyConflict(existing, other *memberlist.Node) {
 	subject := fmt.Sprintf("conflict %s %s", existing.Name, other.Address())
-	if skipped, say := d.throttle.allow(time.Now(), subject); say {
+	if skipped, say := d.throttle.Allow(time.Now(), subject); say {
 		d.logger.Error("two hosts gossip under one id; the second is ignored: if it is a copied machine, give it an id and certificates of its own; if the host changed its address, it is accepted 30 s after the old one is dead",
 			"host", existing.Name, "address", existing.Address(), "other", other.Address(), "repeated", skipped)
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/memberlist"
+
+	"github.com/placed-dev/placed/throttle"
 )
 
 // Gossip is this host's part in the membership.
@@ -21,7 +23,7 @@ type Gossip struct {
 	table    *table
 	delegate *delegate
 	logger   hclog.Logger
-	throttle *throttle
+	throttle *throttle.Throttle
 	kick     chan struct{} // the load changed enough to be sent
 	remeta   chan struct{} // the meta changed
 	ran      atomic.Bool
@@ -67,7 +69,7 @@ func newOn(on port, config Config, settings *memberlist.Config, meta []byte) *Go
 	g := &Gossip{
 		config: config, settings: settings, port: on, logger: config.Logger,
 		table:    newTable(config.ID, time.Now),
-		throttle: newThrottle(time.Minute),
+		throttle: throttle.New(time.Minute),
 		kick:     make(chan struct{}, 1),
 		remeta:   make(chan struct{}, 1),
 	}

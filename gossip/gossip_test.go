@@ -63,7 +63,7 @@ func TestMembersMeetReportAndLeave(t *testing.T) {
 	}
 	all[3].SetLoad(Load{CPU: 750, Memory: 300, Workloads: 5})
 	for _, m := range all {
-		eventually(t, 10*time.Second, "all four are alive everywhere, with loads", func() bool {
+		eventually(t, 40*time.Second, "all four are alive everywhere, with loads", func() bool {
 			four, ok := m.of(14)
 			return ok && len(m.Members()) == 4 && m.sees(11, fleet.Alive) && m.sees(12, fleet.Alive) && m.sees(13, fleet.Alive) && four.Load.CPU == 750
 		})
@@ -84,7 +84,7 @@ func TestMembersMeetReportAndLeave(t *testing.T) {
 	meta := want.Meta
 	meta.Role, meta.Capability = RoleHost, 99
 	must(t, all[3].SetMeta(meta))
-	spread := eventually(t, 10*time.Second, "a changed load and meta arrive", func() bool {
+	spread := eventually(t, 40*time.Second, "a changed load and meta arrive", func() bool {
 		all[3].SetLoad(Load{CPU: 10, Memory: 300, Workloads: 5})
 		m, _ := first.of(14)
 		return m.Meta == meta && m.Load.CPU == 10
@@ -95,7 +95,7 @@ func TestMembersMeetReportAndLeave(t *testing.T) {
 		<-first.Changed()
 	}
 	all[3].stop()
-	eventually(t, 10*time.Second, "the one that left is known to have left", func() bool {
+	eventually(t, 40*time.Second, "the one that left is known to have left", func() bool {
 		m, ok := first.of(14)
 		return ok && m.State == fleet.Dead && m.Left
 	})
@@ -115,7 +115,7 @@ func TestKilledMemberIsDeadAndComesBack(t *testing.T) {
 	config := local(23, first.Addr())
 	victim := startChild(t, config)
 	for _, m := range []member{first, second} {
-		eventually(t, 10*time.Second, "the victim is a member and reports", func() bool {
+		eventually(t, 40*time.Second, "the victim is a member and reports", func() bool {
 			v, ok := m.of(23)
 			return ok && v.State == fleet.Alive && v.Load.Workloads == 7
 		})
@@ -124,7 +124,7 @@ func TestKilledMemberIsDeadAndComesBack(t *testing.T) {
 	victim.kill(t)
 	killed := time.Now()
 	for _, m := range []member{first, second} {
-		eventually(t, 10*time.Second, "the victim is dead", func() bool { return m.sees(23, fleet.Dead) })
+		eventually(t, 40*time.Second, "the victim is dead", func() bool { return m.sees(23, fleet.Dead) })
 	}
 	took := time.Since(killed)
 	t.Logf("a killed member was known everywhere after %s", took)
@@ -141,7 +141,7 @@ func TestKilledMemberIsDeadAndComesBack(t *testing.T) {
 	startChild(t, config)
 	began := time.Now()
 	for _, m := range []member{first, second} {
-		eventually(t, 15*time.Second, "the restarted member is alive and reports", func() bool {
+		eventually(t, 40*time.Second, "the restarted member is alive and reports", func() bool {
 			v, ok := m.of(23)
 			return ok && v.State == fleet.Alive && v.Load.Seq > before.Load.Seq && v.Load.CPU == 500
 		})
@@ -154,12 +154,12 @@ func TestHungMemberIsDeadAndComesBack(t *testing.T) {
 	t.Parallel()
 	first := start(t, local(31))
 	hung := startChild(t, local(32, first.Addr()))
-	eventually(t, 10*time.Second, "both are members", func() bool { return first.sees(32, fleet.Alive) })
+	eventually(t, 40*time.Second, "both are members", func() bool { return first.sees(32, fleet.Alive) })
 	must(t, hung.cmd.Process.Signal(syscall.SIGSTOP))
-	eventually(t, 10*time.Second, "it is suspected", func() bool { return first.sees(32, fleet.Suspect) })
-	eventually(t, 10*time.Second, "it is dead", func() bool { return first.sees(32, fleet.Dead) })
+	eventually(t, 40*time.Second, "it is suspected", func() bool { return first.sees(32, fleet.Suspect) })
+	eventually(t, 40*time.Second, "it is dead", func() bool { return first.sees(32, fleet.Dead) })
 	must(t, hung.cmd.Process.Signal(syscall.SIGCONT))
-	eventually(t, 15*time.Second, "it is back", func() bool { return first.sees(32, fleet.Alive) })
+	eventually(t, 40*time.Second, "it is back", func() bool { return first.sees(32, fleet.Alive) })
 }
 
 // A partition lasts longer than memberlist remembers the dead; nobody restarts,
@@ -179,11 +179,11 @@ func TestSidesOfALongPartitionRejoin(t *testing.T) {
 		}
 		return true
 	}
-	eventually(t, 10*time.Second, "three members", whole)
+	eventually(t, 40*time.Second, "three members", whole)
 	cutC.set(true, a.Addr(), b.Addr())
 	cutA.set(true, c.Addr())
 	cutB.set(true, c.Addr())
-	eventually(t, 15*time.Second, "each side takes the other for dead", func() bool {
+	eventually(t, 40*time.Second, "each side takes the other for dead", func() bool {
 		return a.sees(43, fleet.Dead) && b.sees(43, fleet.Dead) && c.sees(41, fleet.Dead) && c.sees(42, fleet.Dead)
 	})
 	// Several probe rounds, each of which drops the forgotten dead.
@@ -206,7 +206,7 @@ func TestSeedThatStartsLateIsFound(t *testing.T) {
 	early := local(52, addr)
 	early.Logger = logs.logger(hclog.Info)
 	waiting := start(t, early)
-	eventually(t, 10*time.Second, "a line about the missing seed", func() bool {
+	eventually(t, 40*time.Second, "a line about the missing seed", func() bool {
 		return logs.has("cannot join through a host") && logs.has(addr)
 	})
 	config := local(51)
@@ -214,7 +214,7 @@ func TestSeedThatStartsLateIsFound(t *testing.T) {
 	must(t, err)
 	config.BindPort = tcp.Port
 	seed := start(t, config)
-	eventually(t, 15*time.Second, "they meet", func() bool { return waiting.sees(51, fleet.Alive) && seed.sees(52, fleet.Alive) })
+	eventually(t, 40*time.Second, "they meet", func() bool { return waiting.sees(51, fleet.Alive) && seed.sees(52, fleet.Alive) })
 }
 
 // Strangers are kept out, and both sides can read why in their logs.
@@ -225,7 +225,7 @@ func TestWrongKeyWrongClusterAndCopiedHost(t *testing.T) {
 	config.Logger = logs.logger(hclog.Info)
 	first := start(t, config)
 	friend := start(t, local(62, first.Addr()))
-	eventually(t, 10*time.Second, "a friend is let in", func() bool { return first.sees(62, fleet.Alive) })
+	eventually(t, 40*time.Second, "a friend is let in", func() bool { return first.sees(62, fleet.Alive) })
 
 	strangerLogs := &logBuffer{}
 	wrongKey := local(63, first.Addr())
@@ -246,7 +246,7 @@ func TestWrongKeyWrongClusterAndCopiedHost(t *testing.T) {
 		"line about the copied host":   func() bool { return logs.has("two hosts gossip under one id") && logs.has("127.0.0.65:") },
 		"the real host stays a member": func() bool { m, _ := first.of(62); return m.Addr == friend.Addr() },
 	} {
-		eventually(t, 15*time.Second, what, ok)
+		eventually(t, 40*time.Second, what, ok)
 	}
 	if _, known := first.of(63); known {
 		t.Error("a member with another key was let in")
@@ -270,7 +270,7 @@ func TestKeyringRotation(t *testing.T) {
 	second := local(72, a.Addr())
 	second.Keyring = [][]byte{fresh, old}
 	b := start(t, second)
-	eventually(t, 10*time.Second, "they meet", func() bool { return a.sees(72, fleet.Alive) && b.sees(71, fleet.Alive) })
+	eventually(t, 40*time.Second, "they meet", func() bool { return a.sees(72, fleet.Alive) && b.sees(71, fleet.Alive) })
 }
 
 func TestOutgoingStreamsComeFromTheBoundAddress(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/placed-dev/placed/fleet"
+	"github.com/placed-dev/placed/throttle"
 )
 
 // bridge receives memberlist's log. Its lines go to debug level, except that what
@@ -16,7 +17,7 @@ import (
 type bridge struct {
 	table    *table
 	logger   hclog.Logger
-	throttle *throttle
+	throttle *throttle.Throttle
 }
 
 func (b *bridge) standard() *log.Logger { return log.New(b, "", 0) }
@@ -59,7 +60,7 @@ func (b *bridge) raise(meaning, line string) {
 	if i := strings.LastIndexByte(from, ':'); i > 0 {
 		host = from[:i]
 	}
-	if skipped, say := b.throttle.allow(time.Now(), meaning+host); say {
+	if skipped, say := b.throttle.Allow(time.Now(), meaning+host); say {
 		b.logger.Warn(meaning, "from", from, "detail", line, "repeated", skipped)
 	}
 }

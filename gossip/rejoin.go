@@ -75,7 +75,7 @@ func (g *Gossip) tryJoin(ctx context.Context, list *memberlist.Memberlist, missi
 			joined = true
 			continue
 		}
-		if skipped, say := g.throttle.allow(time.Now(), "join "+addr); say && ctx.Err() == nil {
+		if skipped, say := g.throttle.Allow(time.Now(), "join "+addr); say && ctx.Err() == nil {
 			g.logger.Warn("cannot join through a host; trying on: is it up, and have both the same cluster name and keyring?", "address", addr, "error", err, "repeated", skipped)
 		}
 	}

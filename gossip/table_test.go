@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/placed-dev/placed/fleet"
+	"github.com/placed-dev/placed/throttle"
 )
 
 var epoch = time.Unix(1_700_000_000, 0)
@@ -161,7 +162,7 @@ func TestBridgeTellsNoiseFromAlarms(t *testing.T) {
 	logs := &logBuffer{}
 	tb, _ := newTestTable()
 	tb.join("a", "127.0.0.2:1", "a", Meta{})
-	b := &bridge{table: tb, logger: logs.logger(hclog.Info), throttle: newThrottle(time.Minute)}
+	b := &bridge{table: tb, logger: logs.logger(hclog.Info), throttle: throttle.New(time.Minute)}
 	out := b.standard()
 	out.Printf("[ERR] memberlist: Failed to send UDP ping: boom")
 	if logs.has("boom") {

@@ -40,8 +40,8 @@ func serveUntil(t *testing.T, c Config) (base string, stop func()) {
 			if err != nil {
 				t.Errorf("Serve: %v", err)
 			}
-		case <-time.After(10 * time.Second):
-			t.Error("Serve did not end within 10 s")
+		case <-time.After(60 * time.Second):
+			t.Error("Serve did not end within 60 s")
 		}
 	}
 	t.Cleanup(stop)

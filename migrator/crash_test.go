@@ -125,7 +125,7 @@ func (c trial) run(t *testing.T) (struck bool) {
 		_ = first.m.Migrate(context.Background(), lease) // what counts is what is left
 	}()
 	// A killed agent comes back at once; a dead source also ends the call.
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(60 * time.Second)
 	for waiting := true; waiting; {
 		select {
 		case <-done:
@@ -146,7 +146,7 @@ func (c trial) run(t *testing.T) (struck bool) {
 		}
 	}
 	began := time.Now()
-	until(t, 5*time.Second, func() string {
+	until(t, 30*time.Second, func() string {
 		for id := range c.faults { // it may strike as late as this
 			select {
 			case <-n.hosts[id].now().died:
@@ -248,7 +248,7 @@ func TestPlannedStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	source.wg.Wait()
-	until(t, 5*time.Second, func() string {
+	until(t, 30*time.Second, func() string {
 		if n.hosts["h2"].machine.state(workload) == driver.Running && n.hosts["h1"].machine.state(workload) == "" {
 			return ""
 		}
@@ -332,7 +332,7 @@ func TestFenced(t *testing.T) {
 		lease := n.books.grant(workload, "h1", "h2")
 		go func() { _ = source.m.Migrate(context.Background(), lease) }()
 		<-hanging
-		until(t, 5*time.Second, func() string {
+		until(t, 30*time.Second, func() string {
 			if r, _ := n.hosts["h2"].now().m.Record(workload); r.Word == cutover.Prepared {
 				return ""
 			}
@@ -378,7 +378,7 @@ func TestFenced(t *testing.T) {
 			if err := c.good(n); err != nil {
 				t.Fatal(err)
 			}
-			until(t, 5*time.Second, func() string {
+			until(t, 30*time.Second, func() string {
 				if count, where := n.running(); count == 1 && where == c.survivor {
 					return ""
 				}

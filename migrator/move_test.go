@@ -35,13 +35,13 @@ func TestMove(t *testing.T) {
 		t.Fatalf("progress %+v", p)
 	}
 	t.Logf("rounds %d, %d of %d bytes on the wire, whole move %s", len(p[0].Rounds), p[0].Wire, p[0].Total, p[0].Ended.Sub(p[0].Started))
-	until(t, time.Second, func() string {
+	until(t, 30*time.Second, func() string {
 		return differ(source, cutover.Released) + differ(n.hosts["h2"].now(), cutover.Activated)
 	})
 	if err := source.m.MayStart(workload, lease.Token); err == nil {
 		t.Error("the source may start what it has given away")
 	}
-	until(t, 2*time.Second, func() string { // until then a second call joins the first
+	until(t, 30*time.Second, func() string { // until then a second call joins the first
 		if source.m.Migrate(t.Context(), lease) == nil {
 			return "the same lease is accepted again"
 		}
@@ -111,7 +111,7 @@ func TestRefused(t *testing.T) {
 				return
 			}
 			want := fleet.Aborted
-			until(t, 5*time.Second, func() string {
+			until(t, 30*time.Second, func() string {
 				if l := n.books.lease(lease.ID); l.State != want || name != "stored token is newer" && !l.Discarded {
 					return fmt.Sprintf("lease %s, discarded %v", l.State, l.Discarded)
 				}
@@ -183,7 +183,7 @@ func TestWorkloadDies(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "the process has ended") {
 		t.Fatal(err)
 	}
-	until(t, 5*time.Second, func() string {
+	until(t, 30*time.Second, func() string {
 		l := n.books.lease(lease.ID)
 		if l.State == fleet.Aborted && l.Discarded && n.hosts["h2"].machine.state(workload) == "" {
 			return ""

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/placed-dev/placed/cutover"
+	"github.com/placed-dev/placed/durable"
 	"github.com/placed-dev/placed/fleet"
 )
 
@@ -228,20 +229,12 @@ func (t *tokens) swap(next *os.File, data []byte) error {
 	if err := os.Rename(t.path+".new", t.path); err != nil {
 		return err
 	}
-	if err := syncDir(filepath.Dir(t.path)); err != nil {
+	if err := durable.SyncDir(filepath.Dir(t.path)); err != nil {
 		return err
 	}
 	old := t.file
 	t.file, t.size = next, int64(len(data))
 	return old.Close()
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // Close lets go of the file.

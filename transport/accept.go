@@ -126,7 +126,7 @@ func (t *Transport) logHandshake(ip string, err error) {
 }
 
 func (t *Transport) logRefusal(ip, reason string, err error) {
-	if skipped, say := t.refusals.allow(time.Now(), ip+" "+reason); say {
+	if skipped, say := t.refusals.Allow(time.Now(), ip+" "+reason); say {
 		t.logger.Warn("connection refused", "address", ip, "error", err, "repeated", skipped)
 	}
 }

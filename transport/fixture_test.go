@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
 
+	"github.com/placed-dev/placed/durable"
 	"github.com/placed-dev/placed/fleet"
 )
 
@@ -50,7 +51,7 @@ func install(t testing.TB, c Config, ca CA, role string, id fleet.HostID, validi
 	if err := WritePair(c.CertFile, c.KeyFile, cert, key); err != nil {
 		t.Fatal(err)
 	}
-	if err := replaceFile(c.CAFile, ca.CertPEM, 0o644); err != nil {
+	if err := durable.WriteFile(c.CAFile, ca.CertPEM, 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -157,11 +158,11 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(60 * time.Second)
 	for !ok() {
 		select {
 		case <-deadline:
-			t.Fatalf("not within 10 s: %s", what)
+			t.Fatalf("not within 60 s: %s", what)
 		case <-ticker.C:
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/placed-dev/placed/durable"
 	"github.com/placed-dev/placed/fleet"
 )
 
@@ -210,7 +211,7 @@ func TestRefusals(t *testing.T) {
 		// good's CA file is the one that also trusts the server.
 		stranger := files(t, other, RoleVoter, hostA, time.Hour)
 		both := append(append([]byte{}, prod.CertPEM...), other.CertPEM...)
-		if err := replaceFile(stranger.CAFile, both, 0o644); err != nil {
+		if err := durable.WriteFile(stranger.CAFile, both, 0o644); err != nil {
 			t.Fatal(err)
 		}
 		_, err := dialer(t, stranger).Dial(dialCtx(t), bareServer(t, files(t, prod, RoleVoter, hostB, time.Hour)), "", RPC)
@@ -245,7 +246,7 @@ func TestRefusedCertificateIsExplainedToTheDialer(t *testing.T) {
 	echo(t, srv.Listen(RPC))
 	c := files(t, ours, RoleHost, hostA, time.Hour)
 	both := append(append([]byte{}, ours.CertPEM...), theirs.CertPEM...)
-	if err := replaceFile(c.CAFile, both, 0o644); err != nil {
+	if err := durable.WriteFile(c.CAFile, both, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	_, err := dialer(t, c).Dial(dialCtx(t), srv.Addr().String(), "", RPC)

@@ -52,28 +52,3 @@ func FuzzParseIdentity(f *testing.F) {
 		}
 	})
 }
-
-func TestThrottleSaysOncePerIntervalAndCounts(t *testing.T) {
-	th := newThrottle(minute)
-	now := epoch
-	if _, ok := th.allow(now, "x"); !ok {
-		t.Fatal("the first time was kept quiet")
-	}
-	for range 3 {
-		if _, ok := th.allow(now.Add(minute-1), "x"); ok {
-			t.Fatal("said twice within the interval")
-		}
-	}
-	if skipped, ok := th.allow(now.Add(minute), "x"); !ok || skipped != 3 {
-		t.Fatalf("after the interval: skipped %d, ok %v; want 3, true", skipped, ok)
-	}
-	for i := range 2 * maxSubjects {
-		th.allow(now, strings.Repeat("y", i))
-	}
-	if len(th.said) > maxSubjects {
-		t.Fatalf("it remembers %d subjects, at most %d may be", len(th.said), maxSubjects)
-	}
-	if _, ok := th.allow(now.Add(3*minute), "new"); !ok {
-		t.Fatal("old subjects were not forgotten")
-	}
-}

@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/placed-dev/placed/durable"
 	"github.com/placed-dev/placed/fleet"
 )
 
@@ -163,39 +164,13 @@ func (c CA) Write(dir string) error {
 // file at once, key first: an agent that looks in between sees two files that do
 // not match, keeps what it has and looks again.
 func WritePair(certFile, keyFile string, certPEM, keyPEM []byte) error {
-	if err := replaceFile(keyFile, keyPEM, 0o600); err != nil {
+	if err := durable.WriteFile(keyFile, keyPEM, 0o600); err != nil {
 		return fmt.Errorf("write key: %w", err)
 	}
-	if err := replaceFile(certFile, certPEM, 0o644); err != nil {
+	if err := durable.WriteFile(certFile, certPEM, 0o644); err != nil {
 		return fmt.Errorf("write certificate: %w", err)
 	}
 	return nil
-}
-
-func replaceFile(name string, data []byte, mode fs.FileMode) (err error) {
-	file, err := os.CreateTemp(filepath.Dir(name), ".new-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(file.Name()) // best effort after a failure
-		}
-	}()
-	_, err = file.Write(data)
-	if err == nil {
-		err = file.Chmod(mode)
-	}
-	if err == nil {
-		err = file.Sync()
-	}
-	if closeErr := file.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(file.Name(), name)
 }
 
 func newKey() (crypto.Signer, []byte, error) {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/placed-dev/placed/durable"
 )
 
 func TestCAIsWrittenAndLoaded(t *testing.T) {
@@ -27,7 +29,7 @@ func TestCAIsWrittenAndLoaded(t *testing.T) {
 		t.Errorf("loaded CA of %q", loaded.Cluster)
 	}
 	c := files(t, loaded, RoleHost, hostA, time.Hour)
-	must(t, replaceFile(c.CAFile, ca.CertPEM, 0o644))
+	must(t, durable.WriteFile(c.CAFile, ca.CertPEM, 0o644))
 	if got := dialer(t, c).Self(); got != (Identity{"prod", RoleHost, hostA}) {
 		t.Errorf("identity %s", got)
 	}

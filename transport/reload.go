@@ -76,7 +76,7 @@ func (t *Transport) reloadIfChanged() {
 		t.badStamp = now
 	}
 	if err != nil {
-		if _, say := t.refusals.allow(time.Now(), "reload "+err.Error()); say {
+		if _, say := t.refusals.Allow(time.Now(), "reload "+err.Error()); say {
 			t.logger.Error("certificates changed but cannot be used; the old ones stay in use", "error", err)
 		}
 		return

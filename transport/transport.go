@@ -13,6 +13,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/placed-dev/placed/throttle"
 )
 
 // Config of a Transport.
@@ -58,7 +60,7 @@ type Transport struct {
 	local    *net.TCPAddr     // nil when the kernel chooses
 	creds    atomic.Pointer[credentials]
 	admitted *admission
-	refusals *throttle
+	refusals *throttle.Throttle
 
 	reloading sync.Mutex // one reload at a time
 	badStamp  stamp      // files that failed to load, guarded by reloading
@@ -80,7 +82,7 @@ func New(config Config) (*Transport, error) {
 		config:    config,
 		logger:    config.Logger,
 		admitted:  newAdmission(config.MaxConns),
-		refusals:  newThrottle(time.Minute),
+		refusals:  throttle.New(time.Minute),
 		listeners: map[Protocol]*protocolListener{},
 	}
 	t.creds.Store(creds)

@@ -443,7 +443,7 @@ func TestMoveKillRestart(t *testing.T) {
 	}
 	gone := time.Now()
 	readAll("while the leader is dead", client)
-	f.until(30*time.Second, "a new leader", func() error {
+	f.until(60*time.Second, "a new leader", func() error {
 		s, err := ask(f, func(c *api.Client) (api.Status, api.Meta, error) { return c.Status(ctx, api.QueryOptions{}) })
 		if err != nil {
 			return err
@@ -455,7 +455,7 @@ func TestMoveKillRestart(t *testing.T) {
 	})
 	t.Logf("FIGURE new leader %.1f s after kill -9 of the old one", time.Since(gone).Seconds())
 	command := regexp.MustCompile(`(?m)^  (\S+ agent --config \S+)$`)
-	f.until(10*time.Second, "the command to start the agent again", func() error {
+	f.until(60*time.Second, "the command to start the agent again", func() error {
 		if !command.MatchString(f.talk.String()) {
 			return errors.New("it is not printed")
 		}
@@ -467,7 +467,7 @@ func TestMoveKillRestart(t *testing.T) {
 	}
 	again := f.startAgain(killed.name)
 	t.Cleanup(func() { _ = again.Process.Kill(); _ = again.Wait() })
-	f.until(30*time.Second, "a healthy fleet", func() error {
+	f.until(60*time.Second, "a healthy fleet", func() error {
 		s, err := ask(f, func(c *api.Client) (api.Status, api.Meta, error) { return c.Status(ctx, api.QueryOptions{}) })
 		if err != nil || s.Healthy {
 			return err
@@ -534,7 +534,7 @@ func TestKillDuringMoves(t *testing.T) {
 		source, leader, names := f.roles(ctx, id)
 		before := len(f.migrations(ctx, id))
 		var destination string
-		f.until(30*time.Second, "a granted lease", func() (err error) {
+		f.until(60*time.Second, "a granted lease", func() (err error) {
 			_, destination, err = f.move(ctx, id)
 			return err
 		})
@@ -544,7 +544,7 @@ func TestKillDuringMoves(t *testing.T) {
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			t.Fatalf("round %d: kill %s (pid %d): %v", round, victim, pid, err)
 		}
-		f.until(10*time.Second, "the death of the agent", func() error {
+		f.until(60*time.Second, "the death of the agent", func() error {
 			if syscall.Kill(pid, 0) == nil && !zombie(pid) {
 				return errors.New("it lives")
 			}
@@ -624,7 +624,7 @@ func TestWorkloadDiesInMidCopy(t *testing.T) {
 	if m.Phase == "done" {
 		t.Skip("the move was over before the workload died; this run proves nothing")
 	}
-	f.until(30*time.Second, "no copy and no lease", func() error {
+	f.until(60*time.Second, "no copy and no lease", func() error {
 		if pids := f.processes(id); len(pids) != 0 {
 			return fmt.Errorf("processes %v", pids)
 		}
@@ -636,7 +636,7 @@ func TestWorkloadDiesInMidCopy(t *testing.T) {
 		}
 		return err
 	})
-	f.until(15*time.Second, "a problem that names the workload", func() error {
+	f.until(60*time.Second, "a problem that names the workload", func() error {
 		s, err := ask(f, func(c *api.Client) (api.Status, api.Meta, error) { return c.Status(ctx, api.QueryOptions{}) })
 		if err != nil {
 			return err
@@ -661,7 +661,7 @@ func TestWorkloadDiesInMidCopy(t *testing.T) {
 // of all hosts.
 func (f *cluster) roles(ctx context.Context, id string) (owner, leader string, names map[string]string) {
 	f.t.Helper()
-	f.until(30*time.Second, "a leader", func() error {
+	f.until(60*time.Second, "a leader", func() error {
 		hosts, err := ask(f, func(c *api.Client) ([]api.Host, api.Meta, error) { return c.Hosts(ctx, api.QueryOptions{}) })
 		if err != nil {
 			return err

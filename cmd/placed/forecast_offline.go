@@ -2,16 +2,15 @@ package main
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/placed-dev/placed/durable"
 	"github.com/placed-dev/placed/predictor"
 	"github.com/placed-dev/placed/trace"
 )
@@ -112,17 +111,8 @@ func writeTo(path string, out io.Writer, write func(io.Writer) error) error {
 	if path == "" || path == "-" {
 		return write(out)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	err := durable.Replace(path, 0o644, func(f *os.File) error { return write(f) })
 	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	err = write(f)
-	err = errors.Join(err, f.Chmod(0o644), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil

@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/placed-dev/placed/api"
+	"github.com/placed-dev/placed/durable"
 	"github.com/placed-dev/placed/fsm"
 )
 
@@ -130,37 +130,11 @@ func saveSnapshot(cmd *cobra.Command, a *asker, c *api.Client, args []string) er
 	if err != nil {
 		return fmt.Errorf("the agent sent a snapshot that cannot be read: %w", err)
 	}
-	if err := writeWhole(args[0], data); err != nil {
+	if err := durable.WriteFile(args[0], data, 0o600); err != nil {
 		return err
 	}
 	summary.File = args[0]
 	return printSummary(cmd, summary, a.json)
-}
-
-// writeWhole writes a file that is there with all its bytes on disk, or not.
-func writeWhole(name string, data []byte) (err error) {
-	dir := filepath.Dir(name)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(name)+"-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name())
-		}
-	}()
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), name); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 func restoreSnapshot(cmd *cobra.Command, a *asker, c *api.Client, file string, yes bool) error {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/placed-dev/placed/durable"
 	"github.com/placed-dev/placed/fleet"
 )
 
@@ -45,10 +46,10 @@ func putGuard(path string, v any) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("guard table: %w", err)
 	}
-	if err := os.WriteFile(path+".new", data, 0o600); err != nil {
+	if err := durable.WriteFile(path, data, 0o600); err != nil {
 		return fmt.Errorf("guard table: %w", err)
 	}
-	return os.Rename(path+".new", path)
+	return nil
 }
 
 // writable lists the sources of a domain's writable disks.

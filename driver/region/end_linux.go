@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/placed-dev/placed/driver"
+	"github.com/placed-dev/placed/durable"
 	"github.com/placed-dev/placed/fleet"
 )
 
@@ -106,7 +107,7 @@ func (d *Driver) save(ctx context.Context, s *slot, ran bool) error {
 	}
 	memory, err := s.openMemory(ctx)
 	if err == nil {
-		err = replaceFile(s.folder.path(savedFile), func(w *os.File) error { return writeSaved(w, memory, time.Now()) })
+		err = durable.Replace(s.folder.path(savedFile), 0o600, func(w *os.File) error { return writeSaved(w, memory, time.Now()) })
 		memory.close()
 	}
 	if err == nil || !ran {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/placed-dev/placed/driver"
+	"github.com/placed-dev/placed/durable"
 	"github.com/placed-dev/placed/fleet"
 )
 
@@ -187,7 +188,7 @@ func (d *Driver) moveAside(s *slot) (string, error) {
 	if err := os.Rename(string(s.folder), kept); err != nil {
 		return "", fmt.Errorf("keep the directory of a dead workload: %w", err)
 	}
-	if err := syncDir(d.config.Dir); err != nil {
+	if err := durable.SyncDir(d.config.Dir); err != nil {
 		return "", err
 	}
 	entries, err := os.ReadDir(dir)
@@ -229,7 +230,7 @@ func (d *Driver) remove(s *slot) error {
 	if err := os.Rename(string(s.folder), doomed); err != nil {
 		return fmt.Errorf("remove its directory: %w", err)
 	}
-	if err := syncDir(d.config.Dir); err != nil {
+	if err := durable.SyncDir(d.config.Dir); err != nil {
 		return err
 	}
 	return os.RemoveAll(doomed)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/placed-dev/placed/driver"
+	"github.com/placed-dev/placed/durable"
 	"github.com/placed-dev/placed/fleet"
 )
 
@@ -83,7 +84,7 @@ func (f folder) write(r record) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(f.path(recordFile), func(w *os.File) error {
+	return durable.Replace(f.path(recordFile), 0o600, func(w *os.File) error {
 		_, err := w.Write(append(text, '\n'))
 		return err
 	})
@@ -98,40 +99,7 @@ func (f folder) retireSaved() error {
 	if err != nil {
 		return fmt.Errorf("put the saved state out of the way: %w", err)
 	}
-	return syncDir(string(f))
-}
-
-// replaceFile writes a file beside path, makes it durable and moves it there.
-func replaceFile(path string, fill func(*os.File) error) (err error) {
-	w, err := os.OpenFile(path+".tmp", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(path + ".tmp")
-		}
-	}()
-	err = fill(w)
-	if err == nil {
-		err = w.Sync()
-	}
-	if err = errors.Join(err, w.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	if err = os.Rename(path+".tmp", path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// syncDir makes renames and new names in a directory durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.SyncDir(string(f))
 }
 
 // takeLock takes the folder's lock, or returns nil when a process lives.

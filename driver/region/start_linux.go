@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/placed-dev/placed/driver"
+	"github.com/placed-dev/placed/durable"
 	"github.com/placed-dev/placed/fleet"
 )
 
@@ -114,7 +115,7 @@ func (d *Driver) launch(ctx context.Context, s *slot, rec record, mode string) (
 			err = errors.Join(err, d.remove(s))
 		}
 	}()
-	if err := syncDir(d.config.Dir); err != nil {
+	if err := durable.SyncDir(d.config.Dir); err != nil {
 		return a, err
 	}
 	rec.Incoming = mode == modeIncoming

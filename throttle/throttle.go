@@ -1,13 +1,15 @@
-package transport
+// Package throttle keeps the same news from being said again and again. It does not
+// log: the caller asks whether to speak.
+package throttle
 
 import (
 	"sync"
 	"time"
 )
 
-// throttle lets the same thing be said once per interval, so that a scanner or a
+// Throttle lets the same thing be said once per interval, so that a scanner or a
 // misconfigured host in a loop does not fill the log.
-type throttle struct {
+type Throttle struct {
 	interval time.Duration
 	mu       sync.Mutex
 	said     map[string]*repeat // guarded by mu
@@ -21,13 +23,14 @@ type repeat struct {
 // maxSubjects bounds the memory a flood of different subjects can take.
 const maxSubjects = 1024
 
-func newThrottle(interval time.Duration) *throttle {
-	return &throttle{interval: interval, said: map[string]*repeat{}}
+// New returns a throttle that speaks of a subject once per interval.
+func New(interval time.Duration) *Throttle {
+	return &Throttle{interval: interval, said: map[string]*repeat{}}
 }
 
-// allow says whether to speak of subject now, and how often it was kept quiet
+// Allow says whether to speak of subject now, and how often it was kept quiet
 // since the last time.
-func (t *throttle) allow(now time.Time, subject string) (skipped int, ok bool) {
+func (t *Throttle) Allow(now time.Time, subject string) (skipped int, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	last := t.said[subject]
@@ -48,7 +51,7 @@ func (t *throttle) allow(now time.Time, subject string) (skipped int, ok bool) {
 	return skipped, true
 }
 
-func (t *throttle) forget(now time.Time) {
+func (t *Throttle) forget(now time.Time) {
 	for subject, last := range t.said {
 		if now.Sub(last.at) >= t.interval {
 			delete(t.said, subject)
