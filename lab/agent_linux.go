@@ -159,7 +159,7 @@ func (h *Host) StopAgent(ctx context.Context) error {
 	if _, err := h.Signal(h.agentWord(), unix.SIGTERM); err != nil {
 		return err
 	}
-	return poll(ctx, 30*time.Second, "the end of the agent of "+h.Name, func() error {
+	return poll(ctx, patience, "the end of the agent of "+h.Name, func() error {
 		pids, err := h.Pids(h.agentWord())
 		if err == nil && len(pids) > 0 {
 			err = fmt.Errorf("processes %v", pids)
@@ -185,7 +185,7 @@ func (l *Lab) AwaitAgents(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		err = poll(ctx, 60*time.Second, "the agent of "+h.Name, func() error {
+		err = poll(ctx, patience, "the agent of "+h.Name, func() error {
 			s, _, err := c.Status(ctx, api.QueryOptions{})
 			switch {
 			case err != nil:

@@ -22,10 +22,10 @@ func TestFigures(t *testing.T) {
 	n := rounds(2)
 	g := lab.Guest{Name: "measured", N: 21, Rate: 10 << 20}
 	b.must(b.Boot(b.ctx, b.Hosts[0], g))
-	b.settled(g, time.Minute)
+	b.settled(g)
 	var ours []time.Duration
 	for range n {
-		from := b.settled(g, time.Minute)
+		from := b.settled(g)
 		to := b.other(from)
 		w := b.watch(g)
 		b.must(b.move(g, to))
@@ -35,7 +35,7 @@ func TestFigures(t *testing.T) {
 		b.Logf("placed: gap %s", s.Gap.Round(time.Millisecond))
 		b.must(b.Check(b.ctx, g))
 	}
-	b.settled(g, time.Minute)
+	b.settled(g)
 	for _, h := range b.Hosts {
 		b.must(h.StopAgent(b.ctx))
 	}
@@ -59,14 +59,14 @@ func TestFigures(t *testing.T) {
 // arrives waits until the guest runs at its destination and answers there.
 func (b *bench) arrives(g lab.Guest, to *lab.Host) {
 	b.Helper()
-	b.until(time.Minute, "arrival at "+to.Name, func() error {
+	b.until(ready, "arrival at "+to.Name, func() error {
 		on, err := b.runsOn(g)
 		if err == nil && on != to {
 			err = fmt.Errorf("still on %s", on.Name)
 		}
 		return err
 	})
-	b.answers(g, heal)
+	b.answers(g, ready)
 }
 
 func (b *bench) plainMove(g lab.Guest, from, to *lab.Host) error {
@@ -103,7 +103,7 @@ func TestEndless(t *testing.T) {
 		}
 		b.must(b.PrepareAgents(b.ctx, lab.AgentConfig{Binary: b.binary, Memory: "4GiB", Cores: 16, Options: c.options}))
 		b.must(b.StartAgents(b.ctx))
-		from := b.settled(g, time.Minute)
+		from := b.settled(g)
 		to := b.other(from)
 		w := b.watch(g)
 		b.must(b.move(g, to))
@@ -116,7 +116,7 @@ func TestEndless(t *testing.T) {
 			return err
 		})
 		took := time.Since(began)
-		on := b.settled(g, time.Minute)
+		on := b.settled(g)
 		b.must(b.Check(b.ctx, g))
 		s := b.seen(w, c.name)
 		b.Logf("%s: %s, the guest is on %s (was on %s), longest silence %s", c.name, took.Round(time.Second), on.Name, from.Name, s.Gap.Round(time.Millisecond))
@@ -132,7 +132,7 @@ func TestAgentCost(t *testing.T) {
 		b.must(b.Boot(b.ctx, h, lab.Guest{Name: fmt.Sprintf("guest%d", i), N: 31 + i, WorkingSet: 4 << 20}))
 	}
 	last := lab.Guest{Name: fmt.Sprintf("guest%d", guests-1)}
-	b.until(time.Minute, "all are booked", func() error {
+	b.until(ready, "all are booked", func() error {
 		_, _, err := b.booked(last)
 		return err
 	})

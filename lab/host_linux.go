@@ -171,7 +171,7 @@ func (h *Host) hold(ctx context.Context) error {
 		return err
 	}
 	go func() { _ = cmd.Wait() }() // no zombie while this process lives
-	return poll(ctx, 10*time.Second, "the holder of its namespaces", func() error {
+	return poll(ctx, patience, "the holder of its namespaces", func() error {
 		if _, err := h.holder(); err != nil {
 			text, _ := os.ReadFile(h.Path("/holder.log"))
 			return fmt.Errorf("%w: %s", err, text)
@@ -235,7 +235,7 @@ func (h *Host) StartLibvirtd(ctx context.Context) error {
 	if _, err := h.Spawn("libvirtd", "libvirtd", "--listen", "-p", libvirtdPid); err != nil {
 		return err
 	}
-	return poll(ctx, 20*time.Second, "libvirtd of "+h.Name, func() error {
+	return poll(ctx, patience, "libvirtd of "+h.Name, func() error {
 		out, err := exec.CommandContext(ctx, "virsh", "-c", h.URI(), "uri").CombinedOutput()
 		if err != nil {
 			text, _ := os.ReadFile(h.Path("/libvirtd.log"))
@@ -309,6 +309,10 @@ func (h *Host) Cut(ctx context.Context) error { return ip(ctx, h.namespace, "lin
 
 // Heal undoes Cut.
 func (h *Host) Heal(ctx context.Context) error { return ip(ctx, h.namespace, "link set mgmt0 up") }
+
+// patience is how long the lab waits for what is only a matter of time on a machine
+// that is busy with other work; nothing is judged by it.
+const patience = 2 * time.Minute
 
 // poll tries until it works, the limit is over or ctx ends.
 func poll(ctx context.Context, limit time.Duration, what string, try func() error) error {

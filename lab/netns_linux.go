@@ -61,28 +61,37 @@ func enter(namespace string) error {
 }
 
 // Ask sends one command to a guest's control port and returns the answer; it
-// tries again while the guest cannot be reached, for at most 30 s.
+// tries again while the guest cannot be reached, for at most patience.
 func (l *Lab) Ask(ctx context.Context, g Guest, command string) (answer string, err error) {
-	err = poll(ctx, 30*time.Second, "guest "+g.Name, func() error {
-		limited, cancel := context.WithTimeout(ctx, 10*time.Second)
-		defer cancel()
-		conn, err := Dial(limited, l.SwitchNamespace(), "tcp4", g.Address()+":7778")
-		if err != nil {
-			return err
-		}
-		defer conn.Close()
-		deadline, _ := limited.Deadline()
-		if err := conn.SetDeadline(deadline); err != nil {
-			return err
-		}
-		if _, err := fmt.Fprintln(conn, command); err != nil {
-			return err
-		}
-		line, err := bufio.NewReader(conn).ReadString('\n')
-		answer = strings.TrimSpace(line)
+	err = poll(ctx, patience, "guest "+g.Name, func() error {
+		answer, err = l.AskOnce(ctx, g, command)
 		return err
 	})
 	return answer, err
+}
+
+// askTime bounds one question: to compare a working set takes an emulated guest on
+// a busy machine several seconds.
+const askTime = 30 * time.Second
+
+// AskOnce sends one command to a guest's control port and returns the answer.
+func (l *Lab) AskOnce(ctx context.Context, g Guest, command string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	conn, err := Dial(ctx, l.SwitchNamespace(), "tcp4", g.Address()+":7778")
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	deadline, _ := ctx.Deadline()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return "", err
+	}
+	if _, err := fmt.Fprintln(conn, command); err != nil {
+		return "", err
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	return strings.TrimSpace(line), err
 }
 
 // Check asks the guest to compare every page of its working set.

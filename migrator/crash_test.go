@@ -254,7 +254,7 @@ func TestPlannedStop(t *testing.T) {
 		}
 		return "it does not run at the destination alone"
 	})
-	if _, err := source.m.startMove(lease); !errors.Is(err, ErrNotRunning) {
+	if _, err := source.m.startMove(t.Context(), lease); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("after the end: %v", err)
 	}
 	source.kill()

@@ -85,7 +85,11 @@ func (d *handSource) connectHand(ctx context.Context) error {
 	if err := l.send(frameOffer, o); err != nil {
 		return fmt.Errorf("offering to host %s: %w", d.dst.Name, err)
 	}
-	f, err := l.receive(d.m.cfg.Handshake)
+	// The destination asks its hypervisor before it answers: that takes longer
+	// than a handshake, and an agent that wants to stop does not wait for it.
+	stop := context.AfterFunc(d.m.soft, func() { _ = conn.Close() })
+	f, err := l.receive(d.m.cfg.Handshake + d.m.cfg.Effect)
+	stop()
 	if err != nil {
 		return fmt.Errorf("host %s does not answer the offer: %w", d.dst.Name, err)
 	}

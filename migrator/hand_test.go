@@ -311,7 +311,7 @@ func handTrial(t *testing.T, late int64, faults map[fleet.HostID]*fault) (struck
 			}
 		}
 	}
-	until(t, 15*time.Second, func() string {
+	until(t, 60*time.Second, func() string {
 		rise()
 		l := n.books.lease(lease.ID)
 		count, where := n.running()

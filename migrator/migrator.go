@@ -116,7 +116,7 @@ func (m *Migrator) Close() error {
 // second call for the same lease joins the first. The end of ctx ends the
 // waiting, not the move.
 func (m *Migrator) Migrate(ctx context.Context, lease fleet.Lease) error {
-	v, err := m.startMove(lease)
+	v, err := m.startMove(ctx, lease)
 	if err != nil {
 		return fmt.Errorf("migrate %s under lease %s: %w", lease.Workload, lease.ID, err)
 	}
@@ -128,10 +128,22 @@ func (m *Migrator) Migrate(ctx context.Context, lease fleet.Lease) error {
 	}
 }
 
-func (m *Migrator) startMove(lease fleet.Lease) (*move, error) {
+// startMove begins the move of the lease or joins it.
+func (m *Migrator) startMove(ctx context.Context, lease fleet.Lease) (*move, error) {
 	if lease.Source != m.cfg.Host || lease.Kind != fleet.LeaseMigration {
 		return nil, fmt.Errorf("host %s is not the source of this %s lease", m.cfg.Host, lease.Kind)
 	}
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.Handshake)
+	defer cancel()
+	for {
+		v, err := m.tryMove(lease)
+		if !errors.Is(err, errSettling) || !m.settles(ctx, lease.Workload) {
+			return v, err
+		}
+	}
+}
+
+func (m *Migrator) tryMove(lease fleet.Lease) (*move, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if v, ok := m.moves[lease.Workload]; ok {
@@ -153,6 +165,27 @@ func (m *Migrator) startMove(lease fleet.Lease) (*move, error) {
 	return v, nil
 }
 
+// errSettling: this host's part in an earlier move is not over yet. The books may
+// show that move ended a moment before: who wants to move on waits for the rest,
+// or nothing would happen until the leader asks again.
+var errSettling = fmt.Errorf("%w: an earlier one is being settled", ErrBusy)
+
+// settles waits until nobody acts for the workload any more; false: ctx ended.
+func (m *Migrator) settles(ctx context.Context, id fleet.WorkloadID) bool {
+	m.mu.Lock()
+	s := m.sessions[id]
+	m.mu.Unlock()
+	if s == nil {
+		return true
+	}
+	select {
+	case <-s.closed:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 // claimLocked makes this goroutine the only one that acts for the workload.
 func (m *Migrator) claimLocked(id fleet.WorkloadID) (*session, error) {
 	switch {
@@ -161,16 +194,25 @@ func (m *Migrator) claimLocked(id fleet.WorkloadID) (*session, error) {
 	case m.soft.Err() != nil:
 		return nil, ErrStopped
 	case m.sessions[id] != nil:
-		return nil, ErrBusy
+		return nil, errSettling
 	}
 	s := newSession(m, id)
 	m.sessions[id] = s
 	return s, nil
 }
 
-// admit is claimLocked for moves, of which there are at most MaxMoves; recovery
-// is not bounded, it must settle everything.
-func (m *Migrator) admit(id fleet.WorkloadID) (*session, error) {
+// admit is claimLocked for moves to here, of which there are at most MaxMoves;
+// recovery is not bounded, it must settle everything.
+func (m *Migrator) admit(ctx context.Context, id fleet.WorkloadID) (*session, error) {
+	for {
+		s, err := m.tryAdmit(id)
+		if !errors.Is(err, errSettling) || !m.settles(ctx, id) {
+			return s, err
+		}
+	}
+}
+
+func (m *Migrator) tryAdmit(id fleet.WorkloadID) (*session, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.sessions) >= m.cfg.MaxMoves {

@@ -43,6 +43,7 @@ type session struct {
 	link    *wire
 	queue   []cutover.Event
 	tries   int
+	due     time.Time // of the next Deadline; zero: counted from now
 	unknown bool // the books no longer know the lease
 	reason  string
 	watched bool
@@ -150,7 +151,13 @@ func (s *session) await(ctx context.Context, d side) error {
 	if d.decided() {
 		stopping = s.m.soft.Done()
 	}
-	timer := time.NewTimer(d.wait(s.tries))
+	// News after which nothing was to be done does not put the deadline off: a
+	// watcher that repeats itself would put it off for ever.
+	now := s.m.cfg.Now()
+	if s.due.IsZero() {
+		s.due = now.Add(d.wait(s.tries))
+	}
+	timer := time.NewTimer(s.due.Sub(now))
 	defer timer.Stop()
 	select {
 	case f, ok := <-frames:
@@ -167,6 +174,7 @@ func (s *session) await(ctx context.Context, d side) error {
 		l.reply <- reply{word: s.word(ctx, d)}
 	case <-timer.C:
 		s.tries++
+		s.due = time.Time{}
 		s.look(ctx, s.m.cfg.Proposal)
 		s.queue = append(s.queue, cutover.Event{Kind: cutover.Deadline})
 	case <-stopping:
@@ -230,6 +238,7 @@ func (s *session) note(n note) {
 func (s *session) take(ctx context.Context, d side, e cutover.Event) {
 	actions := d.step(e)
 	if len(actions) > 0 {
+		s.due = time.Time{} // what follows has its own time
 		s.log.Debug("cutover", "lease", string(s.lease.ID), "event", e, "actions", actions)
 	}
 	for _, a := range actions {

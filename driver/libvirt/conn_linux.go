@@ -17,45 +17,119 @@ const maxAbandoned = 16
 
 // conn is a connection that is opened when it is needed and again when it is
 // lost. A call that does not return in time is abandoned, and the connection with
-// it: libvirt has no way to take a call back, and a stopped QEMU may hold one for
-// ever.
+// it: libvirt has no way to take a call back, and a stopped QEMU, or a libvirtd
+// that accepts and does not answer, may hold one for ever. So nothing that libvirt
+// does happens under the lock.
 type conn struct {
 	uri string
 
 	mu        sync.Mutex // guards all below
 	open      *libvirt.Connect
+	opening   *opening
 	abandoned int
 	closed    bool
 }
 
-var errBusy = fmt.Errorf("%d calls to libvirtd hang already: look for a QEMU that does not answer its monitor, then restart libvirtd", maxAbandoned)
+// opening is an attempt to connect that every call meanwhile waits for.
+type opening struct {
+	done chan struct{} // closed when it is over, or given up
+	err  error         // read once done is closed
+}
+
+var (
+	errBusy      = fmt.Errorf("%d calls to libvirtd hang already: look for a QEMU that does not answer its monitor, then restart libvirtd", maxAbandoned)
+	errClosed    = errors.New("the libvirt driver is closed")
+	errAbandoned = errors.New("libvirtd has accepted a connection and does not answer: another attempt is made")
+)
 
 // get returns the connection with a reference of the caller's own, to be closed by
 // it: whoever finds the connection lost closes it while others may be in a call.
 func (c *conn) get() (*libvirt.Connect, error) {
+	for {
+		o, first, uri, err := c.join()
+		if err != nil {
+			return nil, err
+		}
+		if o == nil {
+			if opened, err := c.reference(); opened != nil || err != nil {
+				return opened, err
+			}
+			continue // lost since
+		}
+		if first {
+			c.connect(o, uri)
+		}
+		<-o.done
+		if o.err != nil {
+			return nil, o.err
+		}
+	}
+}
+
+// join returns the attempt to wait for, which the first caller carries out; nil
+// where there is a connection.
+func (c *conn) join() (o *opening, first bool, uri string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.closed:
-		return nil, errors.New("the libvirt driver is closed")
+		return nil, false, "", errClosed
 	case c.abandoned >= maxAbandoned:
-		return nil, errBusy
+		return nil, false, "", errBusy
 	case c.open != nil:
 		if alive, err := c.open.IsAlive(); err == nil && alive {
-			return c.open, c.open.Ref()
+			return nil, false, "", nil
 		}
 		c.dropLocked(c.open)
 	}
-	opened, err := libvirt.NewConnect(c.uri)
-	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w: is libvirtd running, and is libvirt.so.0 installed", c.uri, err)
+	if c.opening != nil {
+		return c.opening, false, "", nil
 	}
-	c.open = opened
-	return opened, opened.Ref()
+	c.opening = &opening{done: make(chan struct{})}
+	return c.opening, true, c.uri, nil
+}
+
+// reference returns the open connection with one more reference, nil if there is
+// none any more.
+func (c *conn) reference() (*libvirt.Connect, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open == nil {
+		return nil, nil
+	}
+	return c.open, c.open.Ref()
+}
+
+// connect carries out one attempt. When it comes back after it was abandoned, its
+// connection is of no use to anybody.
+func (c *conn) connect(o *opening, uri string) {
+	opened, err := libvirt.NewConnect(uri)
+	if err != nil {
+		err = fmt.Errorf("connect to %s: %w: is libvirtd running, and is libvirt.so.0 installed", uri, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.opening != o { // abandoned, or closed
+		if opened != nil {
+			go func() { _, _ = opened.Close() }() // may wait for whatever has kept it so long
+		}
+		return
+	}
+	o.err, c.opening, c.open = err, nil, opened
+	close(o.done)
+}
+
+// abandonLocked lets go of an attempt that does not end, with all who wait for it.
+func (c *conn) abandonLocked() {
+	if c.opening != nil {
+		c.opening.err = errAbandoned
+		close(c.opening.done)
+		c.opening = nil
+	}
 }
 
 func (c *conn) dropLocked(lost *libvirt.Connect) {
-	if c.open != lost {
+	if lost == nil || c.open != lost {
 		return
 	}
 	c.open = nil
@@ -88,7 +162,9 @@ func (c *conn) call(ctx context.Context, f func(*libvirt.Connect) error) error {
 	case <-ctx.Done():
 		c.mu.Lock()
 		c.abandoned++
-		if c.open != nil {
+		// Who has merely lost interest does not judge the connection.
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			c.abandonLocked()
 			c.dropLocked(c.open)
 		}
 		c.mu.Unlock()
@@ -106,9 +182,8 @@ func (c *conn) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
-	if c.open != nil {
-		c.dropLocked(c.open)
-	}
+	c.abandonLocked()
+	c.dropLocked(c.open)
 }
 
 // lost says whether an error means that the connection is gone.
