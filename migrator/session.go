@@ -44,7 +44,7 @@ type session struct {
 	queue   []cutover.Event
 	tries   int
 	due     time.Time // of the next Deadline; zero: counted from now
-	unknown bool // the books no longer know the lease
+	unknown bool      // the books no longer know the lease
 	reason  string
 	watched bool
 	// onDecided is called once, when the outcome is known.
