@@ -3,12 +3,7 @@ package transport
 import (
 	"fmt"
 	"testing"
-	"time"
 )
-
-const minute = time.Minute
-
-var epoch = time.Unix(1_700_000_000, 0)
 
 func TestAdmissionKeepsRoomForOtherAddresses(t *testing.T) {
 	a := newAdmission(2)
