@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
 	"slices"
@@ -74,6 +75,9 @@ func (s *summary) add(e event) {
 		s.failed = true
 		fmt.Printf("FAIL %s\n%s", strings.TrimSpace(key), strings.Join(s.output[key], ""))
 		delete(s.output, key)
+		if e.Test == "" {
+			s.unended(e.Package)
+		}
 	case "skip":
 		if e.Test != "" {
 			s.skip(key)
@@ -86,6 +90,17 @@ func (s *summary) add(e event) {
 			fmt.Printf("ok   %s (%.1f s)\n", e.Package, e.Elapsed)
 		}
 		delete(s.output, key)
+	}
+}
+
+// unended prints what the tests said that were running when their process was
+// ended, by a time-out or a crash: they have no verdict of their own.
+func (s *summary) unended(pkg string) {
+	for _, key := range slices.Sorted(maps.Keys(s.output)) {
+		if strings.HasPrefix(key, pkg+" ") {
+			fmt.Printf("FAIL %s: it was running when the process ended\n%s", key, strings.Join(s.output[key], ""))
+			delete(s.output, key)
+		}
 	}
 }
 
