@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -74,9 +76,13 @@ func (l *Lab) agentFile(h *Host, cfg AgentConfig, key string) string {
 		join = append(join, fmt.Sprintf("%q", fmt.Sprintf("%s:%d", other.Address, portGossip)))
 		servers = append(servers, fmt.Sprintf("%q", fmt.Sprintf("%s@%s:%d", other.UUID(), other.Address, portAgent)))
 	}
+	// All hosts of a lab are on the same guest network, and its shared directory
+	// is a local one, which libvirt cannot know.
+	all := map[string]string{"segments": "guests=lab", "unsafe": "true"}
+	maps.Copy(all, cfg.Options)
 	options := ""
-	for k, v := range cfg.Options {
-		options += fmt.Sprintf("    %s = %q\n", k, v)
+	for _, k := range slices.Sorted(maps.Keys(all)) {
+		options += fmt.Sprintf("    %s = %q\n", k, all[k])
 	}
 	return fmt.Sprintf(`cluster {
   id      = "lab"
@@ -120,7 +126,10 @@ intervals {
   report = "2s"
   pass   = "5s"
 }
-policy { automation = %q }
+policy {
+  automation     = %q
+  moves_per_pass = 2
+}
 `, strings.Join(join, ", "), strings.Join(servers, ", "), h.UUID(), h.Name, h.Path("/data"), h.Address, portAgent, h.Address, portGossip, key,
 		portAPI, filepath.Join(l.cfg.Dir, "ca/ca.pem"), h.certificate(".pem"), h.certificate("-key.pem"), cfg.Cores, cfg.Memory, options, cfg.Automation)
 }

@@ -127,8 +127,11 @@ type Guest struct {
 	// WorkingSet in bytes, Rate in bytes per second, Burn in percent of a CPU.
 	WorkingSet, Rate int64
 	Burn             int
-	// Disk is a path of an image, shared by all hosts; empty: none.
+	// Disk is the path of its image; empty: none. Under Lab.Shared all hosts see
+	// the same file, elsewhere each has its own.
 	Disk string
+	// Base, with a Disk, is an image below it, which every host is given.
+	Base string
 	// Autostart defines it with autostart.
 	Autostart bool
 	// Metadata is the inner XML of the domain's metadata element.
@@ -183,6 +186,9 @@ func (l *Lab) Boot(ctx context.Context, h *Host, g Guest) error {
 	if g.WorkingSet == 0 {
 		g.WorkingSet = 32 << 20
 	}
+	if err := l.makeDisk(ctx, h, g); err != nil {
+		return err
+	}
 	file := h.Path("/" + g.Name + ".xml")
 	if err := os.WriteFile(file, []byte(g.XML(l.cfg.Dir)), 0o644); err != nil {
 		return err
@@ -201,4 +207,45 @@ func (l *Lab) Boot(ctx context.Context, h *Host, g Guest) error {
 		return fmt.Errorf("guest %s on %s: %w: %s", g.Name, h.Name, err, tail(console))
 	}
 	return nil
+}
+
+// Shared is a directory that all hosts see under this path.
+func (l *Lab) Shared() string { return filepath.Join(l.cfg.Dir, "shared") }
+
+// diskSize of a guest's disk; it uses the first pages.
+const diskSize = "16M"
+
+// makeDisk makes a guest's image on the host that boots it, and its base on every
+// host.
+func (l *Lab) makeDisk(ctx context.Context, h *Host, g Guest) error {
+	if g.Disk == "" {
+		return nil
+	}
+	create := func(on *Host, path string, args ...string) error {
+		outside := on.Path(path)
+		if strings.HasPrefix(path, l.Shared()+"/") {
+			outside = path
+		}
+		if err := os.MkdirAll(filepath.Dir(outside), 0o755); err != nil {
+			return err
+		}
+		// Inside the host, where a base has the path that is written down.
+		cmd, err := on.Command(append([]string{"qemu-img", "create", "-q", "-f", "qcow2"}, append(args, path, diskSize)...)...)
+		if err != nil {
+			return err
+		}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("image %s on %s: %w: %s", path, on.Name, err, out)
+		}
+		return nil
+	}
+	if g.Base == "" {
+		return create(h, g.Disk)
+	}
+	for _, on := range l.Hosts {
+		if err := create(on, g.Base); err != nil {
+			return err
+		}
+	}
+	return create(h, g.Disk, "-b", g.Base, "-F", "qcow2")
 }

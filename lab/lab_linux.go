@@ -73,7 +73,7 @@ func Missing() string {
 	if os.Geteuid() != 0 {
 		return "needs root: a lab makes network namespaces"
 	}
-	for _, program := range []string{"libvirtd", "qemu-system-x86_64", "ip", "nsenter", "unshare"} {
+	for _, program := range []string{"libvirtd", "qemu-system-x86_64", "qemu-img", "ip", "nsenter", "unshare"} {
 		if _, err := exec.LookPath(program); err != nil {
 			return "needs " + program + ": scripts/lab-tools installs it on Debian"
 		}

@@ -5,12 +5,15 @@ package lab_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
+	"github.com/placed-dev/placed/api"
 	"github.com/placed-dev/placed/lab"
 )
 
@@ -27,7 +30,8 @@ func TestLab(t *testing.T) {
 		name string
 		run  func(*bench, lab.Guest)
 	}{
-		{"live", (*bench).live}, {"cut", (*bench).cuts}, {"kill-agents", (*bench).kills},
+		{"inventory", (*bench).inventory}, {"live", (*bench).live}, {"drain", (*bench).drain}, {"disks", (*bench).disks},
+		{"hung", (*bench).hung}, {"cut", (*bench).cuts}, {"kill-agents", (*bench).kills},
 		{"kill-libvirtd", (*bench).libvirtds}, {"abort", (*bench).aborts}, {"power", (*bench).power},
 	} {
 		t.Run(s.name, func(t *testing.T) { s.run(&bench{t, b.Lab, b.ctx, b.binary}, g) })
@@ -39,7 +43,7 @@ func TestLab(t *testing.T) {
 
 // live moves the guest to and fro; its memory is checked after every move.
 func (b *bench) live(g lab.Guest) {
-	for i := range min(rounds(3), 5) {
+	for i := range min(rounds(1), 5) {
 		from := b.settled(g)
 		to := b.other(from)
 		w := b.watch(g)
@@ -65,7 +69,7 @@ func (b *bench) live(g lab.Guest) {
 // last phase, for longer than every keepalive, and the guest has no disk whose
 // lock could save it.
 func (b *bench) cuts(g lab.Guest) {
-	for i := range rounds(3) {
+	for i := range rounds(2) {
 		from := b.settled(g)
 		to := b.other(from)
 		w := b.watch(g)
@@ -198,4 +202,67 @@ func (b *bench) power(g lab.Guest) {
 		}
 		b.Logf("power %d: %s to %s under way, booted %s; runs on %s", i, from.Name, to.Name, order, on.Name)
 	}
+}
+
+// hung stops a guest's QEMU, as a dead storage does: the agent goes on reporting
+// its host and moving its other guests, and nothing is decided about the stopped
+// one, which goes on when it can.
+func (b *bench) hung(g lab.Guest) {
+	from := b.settled(g)
+	h := lab.Guest{Name: "hung", N: 45, WorkingSet: 4 << 20}
+	b.must(b.Boot(b.ctx, from, h))
+	b.booksHave(h)
+	stopped, err := from.Signal("guest="+h.Name+",", unix.SIGSTOP)
+	b.must(err)
+	if stopped != 1 {
+		b.Fatalf("%d processes of guest %s", stopped, h.Name)
+	}
+	began, blind := time.Now(), b.complaints(from)
+	for range 3 { // reports come every 2 s
+		b.reports(from, time.Now())
+	}
+	reported := time.Since(began)
+	b.sendOff(g, b.other(from))
+	b.until(ready, "the other guest has left", func() error {
+		on, err := b.runsOn(g)
+		if err == nil && on == from {
+			err = fmt.Errorf("still on %s", on.Name)
+		}
+		return err
+	})
+	b.answers(g, ready)
+	b.settled(g)
+	if state := b.state(from, h); state != "running" {
+		b.Fatalf("guest %s, whose QEMU stands still, is %q", h.Name, state)
+	}
+	if n := b.complaints(from); n != blind {
+		b.Fatalf("one QEMU that stands still has blinded the agent of %s", from.Name)
+	}
+	_, err = from.Signal("guest="+h.Name+",", unix.SIGCONT)
+	b.must(err)
+	b.answers(h, ready)
+	b.end(h)
+	b.Logf("hung: three reports of %s in %s while a QEMU stood still, its other guest moved", from.Name, reported.Round(100*time.Millisecond))
+}
+
+// complaints counts how often the host's agent could not observe its domains.
+func (b *bench) complaints(h *lab.Host) int {
+	b.Helper()
+	text, err := os.ReadFile(h.Path("/agent.log"))
+	b.must(err)
+	return strings.Count(string(text), "driver cannot be observed")
+}
+
+// reports waits for a report of the host that is newer than a moment.
+func (b *bench) reports(h *lab.Host, after time.Time) {
+	b.Helper()
+	b.until(ready, "host "+h.Name+" reports", func() error {
+		return b.any(func(c *lab.Client) error {
+			s, _, err := c.Host(b.ctx, h.Name, api.QueryOptions{})
+			if err == nil && !s.Reported.After(after) {
+				err = fmt.Errorf("its last report is of %s", s.Reported)
+			}
+			return err
+		})
+	})
 }

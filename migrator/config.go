@@ -146,8 +146,11 @@ type Config struct {
 	// TargetDowntime is what copying aims at, MaxRounds and MaxBytes (as a
 	// multiple of the workload's size) what it may cost.
 	TargetDowntime time.Duration
-	MaxRounds      int
-	MaxCopies      int64
+	// DowntimeLimit is the longest downtime that is better than giving up; zero:
+	// what precopy makes of the target.
+	DowntimeLimit time.Duration
+	MaxRounds     int
+	MaxCopies     int64
 	// FixedCutover is the part of the downtime that does not depend on the
 	// last round, before the first move has measured it.
 	FixedCutover time.Duration

@@ -85,7 +85,7 @@ func (d *source) copy(ctx context.Context, spec driver.Spec) error {
 }
 
 func (d *source) target() precopy.Target {
-	return precopy.Target{Downtime: d.m.cfg.TargetDowntime, MaxRounds: d.m.cfg.MaxRounds, MaxBytes: d.m.cfg.MaxCopies * d.src.Size()}
+	return precopy.Target{Downtime: d.m.cfg.TargetDowntime, Limit: d.m.cfg.DowntimeLimit, MaxRounds: d.m.cfg.MaxRounds, MaxBytes: d.m.cfg.MaxCopies * d.src.Size()}
 }
 
 func (d *source) physics(c *copier) precopy.Link {

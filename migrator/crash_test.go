@@ -169,7 +169,7 @@ func (c trial) run(t *testing.T) (struck bool) {
 		t.Logf("took %s", took)
 	}
 	if n.books.lease(lease.ID).State != fleet.Granted {
-		n.settles(lease.ID, time.Second)
+		n.settles(lease.ID, time.Minute)
 	}
 	for _, f := range c.faults {
 		struck = struck || f.struck.Load()
@@ -212,7 +212,7 @@ func TestPartition(t *testing.T) {
 			}
 			n.books.setDown(false)
 			n.setCut(false)
-			n.settles(lease.ID, 5*time.Second)
+			n.settles(lease.ID, time.Minute)
 			<-result
 		})
 	}
@@ -230,7 +230,7 @@ func TestExpiredInTheLastPhase(t *testing.T) {
 	source.onFault = func() { n.books.expire(lease.ID) }
 	source.mu.Unlock()
 	_ = source.m.Migrate(t.Context(), lease) // either outcome is right
-	n.settles(lease.ID, 5*time.Second)
+	n.settles(lease.ID, time.Minute)
 }
 
 // TestPlannedStop in the last phase: the agent finishes the move before it ends.
@@ -259,7 +259,7 @@ func TestPlannedStop(t *testing.T) {
 	}
 	source.kill()
 	n.hosts["h1"].rise()
-	n.settles(lease.ID, 5*time.Second)
+	n.settles(lease.ID, time.Minute)
 }
 
 // TestSavedWhileFrozen: a planned stop of the whole host saves a frozen workload;
@@ -279,7 +279,7 @@ func TestSavedWhileFrozen(t *testing.T) {
 	m.has[workload].state = driver.Stopped
 	m.mu.Unlock()
 	n.hosts["h1"].rise()
-	n.settles(lease.ID, 5*time.Second)
+	n.settles(lease.ID, time.Minute)
 }
 
 // TestRelinquish: an operator gives a hanging workload to its destination while
@@ -310,7 +310,7 @@ func TestRelinquish(t *testing.T) {
 		t.Fatalf("%d running copies, on %s", count, where)
 	}
 	n.books.setDown(false)
-	n.settles(lease.ID, 5*time.Second)
+	n.settles(lease.ID, time.Minute)
 }
 
 // TestFenced: books and the other end are gone for good. What an operator vouches
@@ -388,7 +388,7 @@ func TestFenced(t *testing.T) {
 			n.hosts[c.fenced].rise()
 			n.books.setDown(false)
 			n.setCut(false)
-			n.settles(lease.ID, 5*time.Second)
+			n.settles(lease.ID, time.Minute)
 		})
 	}
 	n := newNet(t, mib)

@@ -119,7 +119,7 @@ func (m *Migrator) serveTunnel(ctx context.Context, l *wire, f frame, from fleet
 		return errors.Join(err, l.send(frameRefuse, refusal{err.Error()}))
 	}
 	defer local.Close()
-	end, ok := m.tunnels.begin(f.token(), func() { _, _ = local.Close(), l.conn.Close() })
+	end, ok := m.tunnels.begin(f.passage(), func() { _, _ = local.Close(), l.conn.Close() })
 	if !ok {
 		return l.send(frameRefuse, refusal{"the entrance is shut"})
 	}
@@ -162,57 +162,64 @@ func (m *Migrator) enter(ctx context.Context, f frame, from fleet.HostID) (net.C
 	return h.Enter(ctx, t.Workload, t.Token, t.Channel)
 }
 
-// token of a tunnel frame; it has been decoded before.
-func (f frame) token() fleet.Token {
-	var t tunnel
-	_ = f.decode(frameTunnel, &t)
-	return t.Token
+// passage is one workload's move to here. The token alone does not tell moves apart:
+// all grants of one entry in the books have the same.
+type passage struct {
+	workload fleet.WorkloadID
+	token    fleet.Token
 }
 
-// tunnels are the channels open at this destination, by token.
+// passage of a tunnel frame; it has been decoded before.
+func (f frame) passage() passage {
+	var t tunnel
+	_ = f.decode(frameTunnel, &t)
+	return passage{t.Workload, t.Token}
+}
+
+// tunnels are the channels open at this destination, by passage.
 type tunnels struct {
 	mu     sync.Mutex // guards all below
-	open   map[fleet.Token]map[int]func()
-	barred map[fleet.Token]bool
+	open   map[passage]map[int]func()
+	barred map[passage]bool
 	next   int
 }
 
 // begin notes a channel that stop ends; false: its entrance is shut.
-func (t *tunnels) begin(token fleet.Token, stop func()) (end func(), ok bool) {
+func (t *tunnels) begin(p passage, stop func()) (end func(), ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.barred[token] {
+	if t.barred[p] {
 		return nil, false
 	}
 	if t.open == nil {
-		t.open, t.barred = map[fleet.Token]map[int]func(){}, map[fleet.Token]bool{}
+		t.open, t.barred = map[passage]map[int]func(){}, map[passage]bool{}
 	}
-	if t.open[token] == nil {
-		t.open[token] = map[int]func(){}
+	if t.open[p] == nil {
+		t.open[p] = map[int]func(){}
 	}
 	t.next++
 	n := t.next
-	t.open[token][n] = stop
+	t.open[p][n] = stop
 	return func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		delete(t.open[token], n)
-		if len(t.open[token]) == 0 {
-			delete(t.open, token)
+		delete(t.open[p], n)
+		if len(t.open[p]) == 0 {
+			delete(t.open, p)
 		}
 	}, true
 }
 
-// bar ends every channel under the token, lets no other begin, and returns when
+// bar ends every channel of the passage, lets no other begin, and returns when
 // none is left.
-func (t *tunnels) bar(ctx context.Context, token fleet.Token) error {
+func (t *tunnels) bar(ctx context.Context, p passage) error {
 	for ; ctx.Err() == nil; pause(ctx, 2*time.Millisecond) {
 		t.mu.Lock()
 		if t.barred == nil {
-			t.open, t.barred = map[fleet.Token]map[int]func(){}, map[fleet.Token]bool{}
+			t.open, t.barred = map[passage]map[int]func(){}, map[passage]bool{}
 		}
-		t.barred[token] = true
-		stops := t.open[token]
+		t.barred[p] = true
+		stops := t.open[p]
 		for _, stop := range stops {
 			stop()
 		}
@@ -225,12 +232,12 @@ func (t *tunnels) bar(ctx context.Context, token fleet.Token) error {
 	return context.Cause(ctx)
 }
 
-// forget drops what is known of a token once this host has said its last word,
+// forget drops what is known of a passage once this host has said its last word,
 // which alone keeps the entrance shut from then on.
-func (t *tunnels) forget(token fleet.Token) {
+func (t *tunnels) forget(p passage) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.barred, token)
+	delete(t.barred, p)
 }
 
 // join copies both ways. The end of one direction is passed on, so that what is

@@ -135,12 +135,16 @@ func (d *handDestination) perform(ctx context.Context, k cutover.ActionKind) err
 		d.open = err == nil
 		return err
 	case cutover.Activate:
-		var err error
-		d.found, err = d.drv.Activate(ctx, id, d.token)
+		found, err := d.drv.Activate(ctx, id, d.token)
+		if err == nil {
+			d.found = found
+		}
 		return err
 	case cutover.AdoptTraffic:
 		if d.found.Spec.ID == "" {
-			found, err := d.drv.Look(ctx, id)
+			// Not activated by this session, or not to its end: it may run
+			// already, and what belongs to it, like autostart, still be missing.
+			found, err := d.drv.Activate(ctx, id, d.token)
 			if err != nil {
 				return err
 			}
@@ -155,7 +159,7 @@ func (d *handDestination) perform(ctx context.Context, k cutover.ActionKind) err
 	case cutover.Discard:
 		// The door first: what comes in after the discarding would stay.
 		d.drv.Shut(id, d.token)
-		if err := d.m.tunnels.bar(ctx, d.token); err != nil {
+		if err := d.m.tunnels.bar(ctx, d.passage()); err != nil {
 			return err
 		}
 		return d.drv.Discard(ctx, id, d.token)
@@ -163,11 +167,13 @@ func (d *handDestination) perform(ctx context.Context, k cutover.ActionKind) err
 	return fmt.Errorf("the destination cannot %s", k)
 }
 
+func (d *handDestination) passage() passage { return passage{d.s.rec.Workload, d.token} }
+
 // bar shuts the entrance, ends what is under way in it, and feeds what is seen
 // then.
 func (d *handDestination) bar(ctx context.Context) error {
 	d.drv.Shut(d.s.rec.Workload, d.token)
-	if err := d.m.tunnels.bar(ctx, d.token); err != nil {
+	if err := d.m.tunnels.bar(ctx, d.passage()); err != nil {
 		return err
 	}
 	c, err := d.observe(ctx)
@@ -180,6 +186,6 @@ func (d *handDestination) bar(ctx context.Context) error {
 // close lets go of what the entrance needed, unless a word is still owed.
 func (d *handDestination) close() {
 	if d.machine.Word == cutover.Activated || d.machine.Word == cutover.Refused {
-		d.m.tunnels.forget(d.token)
+		d.m.tunnels.forget(d.passage())
 	}
 }

@@ -23,6 +23,8 @@ type handDriver struct {
 	// late is how many jobs fail at their source after the destination has
 	// the whole: the answer was lost on the way back.
 	late *atomic.Int64
+	// activated counts the calls of Activate that came to their end.
+	activated *atomic.Int64
 }
 
 var _ driver.Handover = handDriver{}
@@ -179,6 +181,9 @@ func (d handDriver) Activate(_ context.Context, id fleet.WorkloadID, token fleet
 		found = w.found()
 		return nil
 	})
+	if err == nil {
+		d.activated.Add(1)
+	}
 	return found, err
 }
 
@@ -203,9 +208,45 @@ func (d handDriver) Discard(_ context.Context, id fleet.WorkloadID, token fleet.
 
 // newHandNet is a fleet whose hypervisors hand workloads over.
 func newHandNet(t *testing.T, late int64) *testNet {
-	failures := new(atomic.Int64)
+	n, _ := newCountedHandNet(t, late)
+	return n
+}
+
+func newCountedHandNet(t *testing.T, late int64) (*testNet, *atomic.Int64) {
+	failures, activated := new(atomic.Int64), new(atomic.Int64)
 	failures.Store(late)
-	return newNetWith(t, 64<<10, func(d agentDriver) driver.Driver { return handDriver{d, failures} })
+	return newNetWith(t, 64<<10, func(d agentDriver) driver.Driver { return handDriver{d, failures, activated} }), activated
+}
+
+// TestHandActivateToItsEnd: an activation that made the workload run and then failed,
+// or whose agent died then, is brought to its end: autostart comes after the resume,
+// and was lost with it.
+func TestHandActivateToItsEnd(t *testing.T) {
+	t.Parallel()
+	for _, kill := range []bool{false, true} {
+		n, activated := newCountedHandNet(t, 0)
+		struck := new(atomic.Bool)
+		l := n.hosts["h2"].now()
+		l.mu.Lock()
+		l.fault = &fault{op: "activate", nth: 1, kill: kill, struck: struck}
+		l.mu.Unlock()
+		lease := n.books.grant(workload, "h1", "h2")
+		done := make(chan error, 1)
+		go func() { done <- n.hosts["h1"].now().m.Migrate(t.Context(), lease) }()
+		if kill {
+			<-l.died
+			n.hosts["h2"].rise()
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if where := n.settles(lease.ID, 30*time.Second); where != "h2" {
+			t.Fatalf("it runs on %s", where)
+		}
+		if !struck.Load() || activated.Load() == 0 {
+			t.Errorf("agent killed %v: struck %v, %d activations came to their end", kill, struck.Load(), activated.Load())
+		}
+	}
 }
 
 // TestHandMove: a workload is handed over.
@@ -216,7 +257,7 @@ func TestHandMove(t *testing.T) {
 	if err := n.hosts["h1"].now().m.Migrate(t.Context(), lease); err != nil {
 		t.Fatal(err)
 	}
-	if where := n.settles(lease.ID, 5*time.Second); where != "h2" {
+	if where := n.settles(lease.ID, time.Minute); where != "h2" {
 		t.Fatalf("it runs on %s", where)
 	}
 	p := n.hosts["h1"].now().m.Progress()
@@ -233,7 +274,7 @@ func TestHandLateFailure(t *testing.T) {
 	n := newHandNet(t, 1)
 	lease := n.books.grant(workload, "h1", "h2")
 	err := n.hosts["h1"].now().m.Migrate(t.Context(), lease)
-	where := n.settles(lease.ID, 5*time.Second)
+	where := n.settles(lease.ID, time.Minute)
 	if err != nil && where != "h1" || err == nil && where != "h2" {
 		t.Fatalf("it runs on %s, and Migrate said %v", where, err)
 	}
@@ -327,7 +368,7 @@ func handTrial(t *testing.T, late int64, faults map[fleet.HostID]*fault) (struck
 	first.stop()
 	<-done
 	if n.books.lease(lease.ID).State != fleet.Granted {
-		n.settles(lease.ID, 5*time.Second)
+		n.settles(lease.ID, time.Minute)
 	}
 	for _, f := range faults {
 		struck = struck || f.struck.Load()

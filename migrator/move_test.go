@@ -27,7 +27,7 @@ func TestMove(t *testing.T) {
 	if err := source.m.Migrate(t.Context(), lease); err != nil {
 		t.Fatal(err)
 	}
-	if where := n.settles(lease.ID, 5*time.Second); where != "h2" {
+	if where := n.settles(lease.ID, time.Minute); where != "h2" {
 		t.Fatalf("it runs on %s", where)
 	}
 	p := source.m.Progress()
@@ -165,7 +165,7 @@ func TestMidCopy(t *testing.T) {
 				source.kill()
 				n.hosts["h1"].rise()
 			}
-			if where := n.settles(lease.ID, 5*time.Second); where != "h1" {
+			if where := n.settles(lease.ID, time.Minute); where != "h1" {
 				t.Fatalf("it runs on %s", where)
 			}
 		})
@@ -209,7 +209,7 @@ func TestTrackingLost(t *testing.T) {
 				if err := n.hosts["h1"].now().m.Migrate(t.Context(), lease); err != nil {
 					t.Fatal(err)
 				}
-				n.settles(lease.ID, 5*time.Second)
+				n.settles(lease.ID, time.Minute)
 			})
 		}
 	}
@@ -246,7 +246,7 @@ func TestJoin(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	n.settles(lease.ID, 5*time.Second)
+	n.settles(lease.ID, time.Minute)
 }
 
 // BenchmarkMove moves 64 MiB over loopback TCP while 4 MiB of it are hot, with
@@ -270,7 +270,7 @@ func BenchmarkMove(b *testing.B) {
 		stop()
 		gap += n.gap
 		wire += n.hosts["h1"].now().m.Progress()[0].Wire
-		n.settles(lease.ID, 5*time.Second)
+		n.settles(lease.ID, time.Minute)
 		b.StartTimer()
 	}
 	b.ReportMetric(float64(gap.Microseconds())/1000/float64(b.N), "gap-ms/op")

@@ -225,6 +225,7 @@ func (h *host) start(dir string, f *fault) *life {
 		TTL: 10 * time.Second, RecoverEvery: 20 * time.Millisecond, AskAfter: 100 * time.Millisecond, CutoverWait: 500 * time.Millisecond,
 		Proposal: time.Second, Effect: 2 * time.Second, Handshake: time.Second, Idle: 2 * time.Second, StopWait: 2 * time.Second,
 		TargetDowntime: 20 * time.Millisecond, FixedCutover: 2 * time.Millisecond,
+		DowntimeLimit: time.Minute, // the writers do not wait for a slow machine
 	})
 	if err != nil {
 		h.net.t.Fatal(err)

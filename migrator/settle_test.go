@@ -3,6 +3,7 @@ package migrator
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -102,4 +103,32 @@ func TestDeadlineIsNotPutOff(t *testing.T) {
 			t.Fatalf("three deadlines of 1 s took %s: %v", time.Since(began), err)
 		}
 	})
+}
+
+// TestTunnelsApart: all grants of one entry have the same token; the end of one move
+// leaves the channels of the others alone.
+func TestTunnelsApart(t *testing.T) {
+	token := fleet.Token{Cluster: "c", Generation: 1, Index: 17}
+	mine, other := passage{"a", token}, passage{"b", token}
+	var all tunnels
+	var stopped []string
+	for _, p := range []passage{mine, other} {
+		var end func()
+		end, ok := all.begin(p, func() { stopped = append(stopped, string(p.workload)); go end() })
+		if !ok {
+			t.Fatalf("the channel of %v does not open", p)
+		}
+	}
+	if err := all.bar(t.Context(), mine); err != nil {
+		t.Fatal(err)
+	}
+	if len(stopped) == 0 || slices.Contains(stopped, "b") {
+		t.Errorf("stopped %v", stopped)
+	}
+	if _, ok := all.begin(mine, func() {}); ok {
+		t.Error("a barred channel opens")
+	}
+	if _, ok := all.begin(other, func() {}); !ok {
+		t.Error("the other move's entrance is shut as well")
+	}
 }

@@ -22,7 +22,7 @@ func (d *Driver) suits(ctx context.Context, spec driver.Spec) error {
 	if err != nil || !known {
 		return err
 	}
-	if missing := n.lacks(); len(missing) > 0 {
+	if missing := n.lacks(d.cfg.Segments); len(missing) > 0 {
 		return fmt.Errorf("this host has no %s", strings.Join(missing, ", no "))
 	}
 	limited, cancel := context.WithTimeout(ctx, suitsTime)
@@ -44,6 +44,23 @@ const suitsTime = 2 * time.Second
 func (n needs) compare(c *libvirt.Connect) error {
 	if _, err := c.GetDomainCapabilities(n.Emulator, n.Arch, n.Machine, n.Virt, 0); err != nil {
 		return fmt.Errorf("machine type %s (%s): %w", n.Machine, n.Virt, err)
+	}
+	for _, to := range n.Networks {
+		if to.Kind != "network" {
+			continue
+		}
+		found, err := c.LookupNetworkByName(to.Name)
+		if err != nil {
+			return fmt.Errorf("network %s: %w", to.Name, err)
+		}
+		active, err := found.IsActive()
+		_ = found.Free() // it only frees memory
+		if err == nil && !active {
+			err = errors.New("it is not active: virsh net-start " + to.Name)
+		}
+		if err != nil {
+			return fmt.Errorf("network %s: %w", to.Name, err)
+		}
 	}
 	if n.CPU == "" {
 		return nil

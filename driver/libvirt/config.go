@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,6 +36,13 @@ type Config struct {
 	Sockets string
 	// PIDs is where libvirt writes the numbers of its QEMU processes.
 	PIDs string
+	// Pacemaker is where a host that is a member of its cluster keeps the
+	// cluster's configuration.
+	Pacemaker string
+	// QEMUConf is libvirt's configuration of QEMU, which names its lock manager.
+	QEMUConf string
+	// Segments say which networks of this host are the same as those of others.
+	Segments segments
 	// Native lets the hypervisors connect to each other directly ("tcp" or
 	// "tls") instead of through the agents' port.
 	Native string
@@ -42,7 +50,9 @@ type Config struct {
 	Policy MovePolicy
 	// Overhead is QEMU's own memory per domain in bytes, beside the guest's.
 	Overhead int64
-	Logger   hclog.Logger
+	// StatsEvery is the pace at which the hypervisor's counters are read.
+	StatsEvery time.Duration
+	Logger     hclog.Logger
 }
 
 // MovePolicy says what a move may cost the workload.
@@ -56,17 +66,22 @@ type MovePolicy struct {
 	// it run at the destination before all of it is there: from then on
 	// neither side alone holds it. Both are asked for by configuration only.
 	AutoConverge, PostCopy bool
-	// Compress is "" or "xbzrle"; Parallel the number of streams, 0 = one.
+	// Compress is "", "xbzrle" (changes of pages sent before) or, with several
+	// streams, "zlib" or "zstd"; Parallel the number of streams, 0 = one. What
+	// either end's libvirt does not know is left away.
 	Compress string
 	Parallel int
-	// Storage is "shared", "copy" (disks travel too) or "copy-inc" (only the
-	// overlay does; its base is at both ends).
+	// Storage is one of storages.
 	Storage string
 	// Unsafe lets a disk move whose cache mode libvirt does not trust.
 	Unsafe bool
 	// Deadline ends a move that does not converge.
 	Deadline time.Duration
 }
+
+// storages: disks lie on storage that both hosts see; they travel too; or only the
+// overlay does, whose base is at both ends.
+var storages = []string{"shared", "copy", "copy-inc"}
 
 func (c Config) withDefaults() (Config, error) {
 	set := func(s *string, value string) {
@@ -78,12 +93,17 @@ func (c Config) withDefaults() (Config, error) {
 	set(&c.Socket, "/run/libvirt/libvirt-sock")
 	set(&c.Sockets, "/run/placed/moves")
 	set(&c.PIDs, "/run/libvirt/qemu")
+	set(&c.QEMUConf, "/etc/libvirt/qemu.conf")
+	set(&c.Pacemaker, "/var/lib/pacemaker/cib/cib.xml")
 	set(&c.Policy.Storage, "shared")
 	if c.Overhead == 0 {
 		c.Overhead = defaultOverhead
 	}
+	if c.StatsEvery <= 0 {
+		c.StatsEvery = 5 * time.Second
+	}
 	if c.Policy.Downtime == 0 {
-		c.Policy.Downtime = 300 * time.Millisecond
+		c.Policy.Downtime = hypervisorDowntime
 	}
 	if c.Policy.MaxDowntime == 0 {
 		c.Policy.MaxDowntime = 2 * time.Second
@@ -103,12 +123,23 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("libvirt driver: option sockets: %s is longer than 40 characters, sockets in it would not fit", c.Sockets)
 	case c.Native != "" && c.Native != "tcp" && c.Native != "tls":
 		return c, fmt.Errorf("libvirt driver: option native: %q is neither tcp nor tls", c.Native)
-	case c.Policy.Storage != "shared" && c.Policy.Storage != "copy" && c.Policy.Storage != "copy-inc":
-		return c, fmt.Errorf("libvirt driver: option storage: %q is none of shared, copy, copy-inc", c.Policy.Storage)
-	case c.Policy.Compress != "" && c.Policy.Compress != "xbzrle":
-		return c, fmt.Errorf("libvirt driver: option compress: %q is not xbzrle", c.Policy.Compress)
+	case !slices.Contains(storages, c.Policy.Storage):
+		return c, fmt.Errorf("libvirt driver: option storage: %q is none of %s", c.Policy.Storage, strings.Join(storages, ", "))
+	case !slices.Contains([]string{"", "xbzrle", "zlib", "zstd"}, c.Policy.Compress):
+		return c, fmt.Errorf("libvirt driver: option compress: %q is none of xbzrle, zlib, zstd", c.Policy.Compress)
+	case (c.Policy.Compress == "zlib" || c.Policy.Compress == "zstd") && c.Policy.Parallel < 2:
+		return c, fmt.Errorf("libvirt driver: option compress = %q needs several streams: set parallel to 2 or more", c.Policy.Compress)
+	case c.Policy.Compress == "xbzrle" && c.Policy.Parallel > 1:
+		return c, errors.New("libvirt driver: option compress = \"xbzrle\" works with one stream only: remove parallel, or compress with zstd")
 	}
 	return c, nil
+}
+
+// simplify leaves away what a libvirt may not offer; false: there is nothing of it.
+func (p *MovePolicy) simplify() bool {
+	some := p.Compress != "" || p.Parallel > 1
+	p.Compress, p.Parallel = "", 0
+	return some
 }
 
 // defaultOverhead is what QEMU 7.2 uses beside the guest's memory with a few
@@ -120,9 +151,9 @@ const defaultOverhead = 128 << 20
 // Options fills a Config from the driver block's options.
 func (c *Config) Options(options map[string]string) error {
 	text := map[string]*string{"uri": &c.URI, "socket": &c.Socket, "sockets": &c.Sockets, "pids": &c.PIDs,
-		"native": &c.Native, "compress": &c.Policy.Compress, "storage": &c.Policy.Storage}
+		"native": &c.Native, "pacemaker": &c.Pacemaker, "qemu_conf": &c.QEMUConf, "compress": &c.Policy.Compress, "storage": &c.Policy.Storage}
 	bytes := map[string]*int64{"overhead": &c.Overhead, "bandwidth": &c.Policy.Bandwidth, "max_bandwidth": &c.Policy.MaxBandwidth}
-	durations := map[string]*time.Duration{"downtime": &c.Policy.Downtime, "max_downtime": &c.Policy.MaxDowntime, "deadline": &c.Policy.Deadline}
+	durations := map[string]*time.Duration{"downtime": &c.Policy.Downtime, "max_downtime": &c.Policy.MaxDowntime, "deadline": &c.Policy.Deadline, "statistics": &c.StatsEvery}
 	flags := map[string]*bool{"auto_converge": &c.Policy.AutoConverge, "post_copy": &c.Policy.PostCopy, "unsafe": &c.Policy.Unsafe}
 	for key, value := range options {
 		var err error
@@ -135,6 +166,8 @@ func (c *Config) Options(options map[string]string) error {
 			*durations[key], err = time.ParseDuration(value)
 		case flags[key] != nil:
 			*flags[key], err = strconv.ParseBool(value)
+		case key == "segments":
+			c.Segments, err = parseSegments(value)
 		case key == "parallel":
 			c.Policy.Parallel, err = strconv.Atoi(value)
 		default:

@@ -19,8 +19,12 @@ type control struct {
 	downtime  time.Duration
 	pass      int // the pass in which something was last changed
 	throttle  int
+	told      bool // the hypervisor knows the downtime to begin with
 	over      bool
 }
+
+// hypervisorDowntime is QEMU's own aim for the last pass.
+const hypervisorDowntime = 300 * time.Millisecond
 
 // step is one change.
 type step struct {
@@ -50,6 +54,12 @@ func (c *control) next(p driver.Progress) step {
 			return step{postCopy: true, note: fmt.Sprintf("deadline of %s: switched to post-copy", c.policy.Deadline)}
 		}
 		return step{abort: true, note: fmt.Sprintf("deadline of %s: aborted, the workload stays", c.policy.Deadline)}
+	case !c.told && p.Pass > 0:
+		c.told = true
+		if c.downtime != hypervisorDowntime {
+			return step{downtime: c.downtime, note: fmt.Sprintf("the last pass aims at %s", c.downtime)}
+		}
+		return c.next(p)
 	case p.Pass < c.pass+patience || p.Pass < 1+patience:
 		return step{}
 	case c.bandwidth > 0 && c.bandwidth < c.policy.MaxBandwidth:
@@ -63,4 +73,17 @@ func (c *control) next(p driver.Progress) step {
 		return step{downtime: c.downtime, note: fmt.Sprintf("downtime limit raised to %s", c.downtime)}
 	}
 	return step{}
+}
+
+// failed takes back a step that could not be carried out, where it must be tried
+// again: the end of a move. A post-copy that does not start becomes an abort.
+func (c *control) failed(s step) bool {
+	switch {
+	case s.postCopy:
+		c.policy.PostCopy = false
+	case !s.abort:
+		return false // the next change comes with a later pass
+	}
+	c.over = false
+	return true
 }

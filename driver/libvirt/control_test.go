@@ -28,7 +28,14 @@ func TestControl(t *testing.T) {
 		scan("deadline", &deadline)
 		scan("passes", &passes)
 		scan("stops", &stop)
+		var aim, fails int
+		scan("aim", &aim)
+		scan("fails", &fails) // so many ends that are ordered come to nothing
 		p.Bandwidth, p.MaxBandwidth = bandwidth<<20, most<<20
+		if aim > 0 {
+			p.Downtime = time.Duration(aim) * time.Millisecond
+			p.MaxDowntime = p.Downtime
+		}
 		if longest > 0 {
 			p.MaxDowntime = time.Duration(longest) * time.Millisecond
 		}
@@ -47,6 +54,9 @@ func TestControl(t *testing.T) {
 					Elapsed: time.Duration(2*pass+half) * time.Second})
 				if s.note != "" {
 					out += "pass " + strconv.Itoa(pass) + ": " + s.note + "\n"
+				}
+				if (s.abort || s.postCopy) && fails > 0 && c.failed(s) {
+					fails--
 				}
 			}
 		}

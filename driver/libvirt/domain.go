@@ -3,6 +3,7 @@ package libvirt
 import (
 	"encoding/xml"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,7 +27,8 @@ type definition struct {
 	Wishes    wishes
 	Journey   journey
 	Disks     []disk
-	Networks  []string
+	Networks  []network
+	Cards     []card // of a domain that runs
 	Machine   string
 	Arch      string
 	Emulator  string
@@ -43,7 +45,12 @@ type disk struct {
 	Kind               string
 	ReadOnly, Shared   bool
 	Cache, Format, Bus string
+	// Backing is the file below an overlay, "" without one.
+	Backing, BackingFormat string
 }
+
+// travels says whether a disk's content is copied where the storage is not shared.
+func (k disk) travels() bool { return k.Kind == "file" && !k.ReadOnly && !k.Shared }
 
 // readDefinition parses a domain's XML.
 func readDefinition(text string) (definition, error) {
@@ -51,7 +58,7 @@ func readDefinition(text string) (definition, error) {
 	if err := x.Unmarshal(text); err != nil {
 		return definition{}, fmt.Errorf("domain XML: %w", err)
 	}
-	d := definition{Name: x.Name, UUID: x.UUID, Virt: x.Type}
+	d := definition{Name: x.Name, UUID: x.UUID, Virt: x.Type, ManagedBy: managerOf(x)}
 	switch {
 	case x.MaximumMemory != nil: // hot-plug: the slots count
 		d.Memory = scale(uint64(x.MaximumMemory.Value), x.MaximumMemory.Unit)
@@ -138,7 +145,8 @@ func (d *definition) devices(x *libvirtxml.DomainDeviceList) {
 		d.Disks = append(d.Disks, readDisk(k))
 	}
 	for _, n := range x.Interfaces {
-		d.Networks = append(d.Networks, networkOf(n))
+		d.network(n)
+		d.plug(n)
 		if n.Source != nil && n.Source.Hostdev != nil {
 			d.blocked("a network card is a device of the host", "use a virtual card, or a failover pair")
 		}
@@ -156,6 +164,12 @@ func readDisk(k libvirtxml.DomainDisk) disk {
 	if k.Driver != nil {
 		out.Cache, out.Format = k.Driver.Cache, k.Driver.Type
 	}
+	if b := k.BackingStore; b != nil && b.Source != nil && b.Source.File != nil {
+		out.Backing = b.Source.File.File
+		if b.Format != nil {
+			out.BackingFormat = b.Format.Type
+		}
+	}
 	switch s := k.Source; {
 	case s == nil:
 	case s.File != nil && s.File.File != "":
@@ -170,37 +184,40 @@ func readDisk(k libvirtxml.DomainDisk) disk {
 	return out
 }
 
-// networkOf names what a card is connected to, as hosts must both have it.
-func networkOf(n libvirtxml.DomainInterface) string {
-	switch s := n.Source; {
-	case s == nil:
-		return "none"
-	case s.Bridge != nil:
-		return "bridge " + s.Bridge.Bridge
-	case s.Network != nil:
-		return "network " + s.Network.Network
-	case s.Direct != nil:
-		return "direct " + s.Direct.Dev
+// plug notes where a running domain's card is plugged in.
+func (d *definition) plug(n libvirtxml.DomainInterface) {
+	if n.MAC == nil || n.Target == nil || n.Target.Dev == "" || n.Source == nil {
+		return
 	}
-	return "other"
+	bridge := ""
+	switch s := n.Source; {
+	case s.Bridge != nil:
+		bridge = s.Bridge.Bridge
+	case s.Network != nil:
+		bridge = s.Network.Bridge
+	}
+	if bridge != "" {
+		d.Cards = append(d.Cards, card{MAC: n.MAC.Address, Tap: n.Target.Dev, Bridge: bridge})
+	}
 }
 
-// managers are the other managers of domains, by the namespaces and names they
-// leave in a definition.
-var managers = []struct{ mark, name string }{
-	{"openstack.org/xmlns/libvirt/nova", "nova"},
-	{"ovirt.org/vm", "oVirt"},
-	{"apache.org/cloudstack", "CloudStack"},
-	{"kubevirt.io", "KubeVirt"},
-	{"clusterlabs.org", "Pacemaker"},
+// network notes what a card is connected to, as hosts must both have it. A user's
+// own stack goes along with QEMU.
+func (d *definition) network(n libvirtxml.DomainInterface) {
+	switch s := n.Source; {
+	case s == nil || s.User != nil:
+	case s.Bridge != nil:
+		d.Networks = append(d.Networks, network{Kind: "bridge", Name: s.Bridge.Bridge})
+	case s.Network != nil:
+		d.Networks = append(d.Networks, network{Kind: "network", Name: s.Network.Network})
+	case s.Direct != nil:
+		d.Networks = append(d.Networks, network{Kind: "direct", Name: s.Direct.Dev})
+	case s.Hostdev == nil: // which is a blocker of its own
+		d.blocked("it cannot be told which network a network card is in", "connect it to a bridge or a libvirt network")
+	}
 }
 
 func (d *definition) metadata(text string) error {
-	for _, m := range managers {
-		if strings.Contains(text, m.mark) {
-			d.ManagedBy = m.name
-		}
-	}
 	dec := xml.NewDecoder(strings.NewReader("<m>" + text + "</m>"))
 	for {
 		t, err := dec.Token()
@@ -256,6 +273,9 @@ func (d definition) spec(overhead int64) driver.Spec {
 	if d.Wishes.Move == "no" {
 		s.Settings["pinned"] = "yes"
 	}
+	if len(d.Wishes.Groups) > 0 {
+		s.Settings["group"] = d.Wishes.Groups[0]
+	}
 	if d.Hugepages > 0 {
 		// The guest's memory comes out of the pool, only QEMU's own does not.
 		s.Reserve.Memory = overhead
@@ -266,7 +286,8 @@ func (d definition) spec(overhead int64) driver.Spec {
 
 // movable lists what the definition alone says against a move.
 func (d definition) movable(p MovePolicy) []driver.Blocker {
-	out := d.Blockers
+	p = d.Wishes.policy(p)
+	out := slices.Clone(d.Blockers)
 	if d.ManagedBy != "" {
 		out = append(out, driver.Blocker{Reason: "it is managed by " + d.ManagedBy, Remedy: "move it there"})
 	}
@@ -274,9 +295,13 @@ func (d definition) movable(p MovePolicy) []driver.Blocker {
 		out = append(out, driver.Blocker{Reason: "its metadata says move=\"no\""})
 	}
 	for _, k := range d.Disks {
-		if k.Kind == "file" && !k.ReadOnly && !k.Shared && p.Storage == "shared" && !p.Unsafe && k.Cache != "none" && k.Cache != "directsync" {
+		if k.travels() && p.Storage == "shared" && !p.Unsafe && k.Cache != "none" && k.Cache != "directsync" {
 			out = append(out, driver.Blocker{Reason: fmt.Sprintf("disk %s (%s) has cache mode %q: a shared file is only safe without the host's cache", k.Target, k.Source, k.Cache),
 				Remedy: "set cache='none', or the driver's option storage = \"copy\""})
+		}
+		if k.travels() && p.Storage == "copy-inc" && k.Backing == "" {
+			out = append(out, driver.Blocker{Reason: fmt.Sprintf("disk %s (%s) is no overlay, and only overlays travel with storage = \"copy-inc\"", k.Target, k.Source),
+				Remedy: "use storage = \"copy\""})
 		}
 	}
 	return out

@@ -45,7 +45,7 @@ func TestDefinition(t *testing.T) {
 	if d.Journey != want {
 		t.Errorf("journey %+v", d.Journey)
 	}
-	if len(d.Disks) != 3 || d.Disks[1].Kind != "rbd" || d.Disks[2].Kind != "none" || d.Networks[0] != "bridge br0" {
+	if len(d.Disks) != 3 || d.Disks[1].Kind != "rbd" || d.Disks[2].Kind != "none" || d.Networks[0] != (network{Kind: "bridge", Name: "br0"}) {
 		t.Errorf("devices %+v %v", d.Disks, d.Networks)
 	}
 }
@@ -80,6 +80,8 @@ func TestBadWishes(t *testing.T) {
 		`tolerance="2"`:    "outside 0..1",
 		`move="sometimes"`: "neither yes nor no",
 		`priority="high"`:  "invalid syntax",
+		`storage="local"`:  "none of shared, copy, copy-inc",
+		`downtime="soon"`:  "no duration",
 	} {
 		_, err := readDefinition(`<domain type='qemu'><name>x</name><metadata><w:wishes xmlns:w="` + wishesURI + `" ` + text + `/></metadata></domain>`)
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,6 +37,10 @@ type Driver struct {
 	doors map[fleet.WorkloadID]*door      // expected arrivals
 	last  map[fleet.WorkloadID]Statistics // by the last reading
 	told  map[string]bool                 // complaints made
+	meter meter                           // rates, by the readings so far
+	peers pacemaker                       // what the host's cluster manager runs
+	locks string                          // libvirt's lock manager; set by New
+	came  chan arrivedGuest               // to be listened for; read by Run
 }
 
 var _ driver.Handover = (*Driver)(nil)
@@ -53,7 +56,7 @@ func New(cfg Config) (*Driver, error) {
 			return nil, fmt.Errorf("libvirt driver: %w", err)
 		}
 	}
-	return &Driver{cfg: cfg, log: cfg.Logger, moves: &conn{uri: cfg.URI}, stats: &conn{uri: cfg.URI}, checks: &conn{uri: cfg.URI},
+	return &Driver{cfg: cfg, log: cfg.Logger, peers: pacemaker{cib: cfg.Pacemaker}, locks: lockManager(cfg.QEMUConf), came: make(chan arrivedGuest, 16), moves: &conn{uri: cfg.URI}, stats: &conn{uri: cfg.URI}, checks: &conn{uri: cfg.URI},
 		outs: map[fleet.WorkloadID]*outgoing{}, seen: map[fleet.WorkloadID]definition{}, doors: map[fleet.WorkloadID]*door{}, last: map[fleet.WorkloadID]Statistics{}, told: map[string]bool{}}, nil
 }
 
@@ -134,6 +137,7 @@ func (d *Driver) Inventory(ctx context.Context) ([]driver.Found, error) {
 	if err != nil {
 		return nil, wrap("", "inventory", err)
 	}
+	d.sweepArrivals(ctx)
 	slices.SortFunc(out, func(a, b driver.Found) int { return strings.Compare(string(a.Spec.ID), string(b.Spec.ID)) })
 	return out, nil
 }
@@ -191,98 +195,6 @@ func (d *Driver) Look(ctx context.Context, id fleet.WorkloadID) (f driver.Found,
 	return f, driver.ErrNotFound
 }
 
-// observe tells what one domain is doing, by calls that do not wait for its QEMU
-// unless a job is under way.
-func (d *Driver) observe(dom *libvirt.Domain) (driver.Found, error) {
-	text, err := dom.GetXMLDesc(libvirt.DOMAIN_XML_SECURE)
-	if isCode(err, libvirt.ERR_NO_DOMAIN) {
-		return driver.Found{}, driver.ErrNotFound
-	}
-	if err != nil {
-		return driver.Found{}, err
-	}
-	def, err := readDefinition(text)
-	if err != nil {
-		return driver.Found{}, err
-	}
-	d.mu.Lock()
-	d.seen[def.id()] = def
-	d.mu.Unlock()
-	f := driver.Found{Spec: def.spec(d.cfg.Overhead), BootID: bootID()}
-	f.Spec.Settings["needs"] = def.needs(d.cfg.Policy).text()
-	if def.Journey.To == d.cfg.Host {
-		f.Token = def.Journey.Token
-	}
-	if f.State, err = d.state(dom, def); err != nil {
-		return driver.Found{}, err
-	}
-	if f.State == driver.Off {
-		if def.Journey.Active {
-			f.Token = fleet.Token{} // it arrived, ran and was shut down: nothing is unfinished
-		}
-		return f, nil
-	}
-	p, err := findProcess(d.cfg.PIDs, def.Name, def.UUID)
-	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return f, nil // it is starting or ending right now
-		}
-		return driver.Found{}, err
-	}
-	f.PID, f.StartTime = p.PID, p.Start
-	return f, nil
-}
-
-func (d *Driver) state(dom *libvirt.Domain, def definition) (driver.State, error) {
-	state, reason, err := dom.GetState()
-	if isCode(err, libvirt.ERR_NO_DOMAIN) {
-		return "", driver.ErrNotFound
-	}
-	if err != nil {
-		return "", err
-	}
-	arrived := def.Journey.To == d.cfg.Host && !def.Journey.Active
-	switch state {
-	case libvirt.DOMAIN_SHUTOFF, libvirt.DOMAIN_CRASHED, libvirt.DOMAIN_NOSTATE:
-		return driver.Off, nil
-	case libvirt.DOMAIN_PAUSED:
-		switch libvirt.DomainPausedReason(reason) {
-		case libvirt.DOMAIN_PAUSED_MIGRATION, libvirt.DOMAIN_PAUSED_STARTING_UP, libvirt.DOMAIN_PAUSED_POSTCOPY:
-			if arrived {
-				return driver.Incoming, nil
-			}
-			return d.job(dom, driver.Frozen)
-		}
-		if arrived {
-			return d.job(dom, driver.Whole)
-		}
-		return d.job(dom, driver.Frozen)
-	}
-	return d.job(dom, driver.Running)
-}
-
-// job returns rest unless a migration is under way.
-func (d *Driver) job(dom *libvirt.Domain, rest driver.State) (driver.State, error) {
-	info, err := dom.GetJobStats(0)
-	switch {
-	case isCode(err, libvirt.ERR_OPERATION_INVALID, libvirt.ERR_NO_SUPPORT):
-		return rest, nil // not running (any more), so no job
-	case isCode(err, libvirt.ERR_NO_DOMAIN):
-		return "", driver.ErrNotFound
-	case err != nil:
-		return "", err
-	case info.Type == libvirt.DOMAIN_JOB_NONE || info.Type == libvirt.DOMAIN_JOB_COMPLETED:
-		return rest, nil
-	case info.OperationSet && info.Operation == libvirt.DOMAIN_JOB_OPERATION_MIGRATION_IN:
-		return driver.Incoming, nil
-	case info.OperationSet && info.Operation == libvirt.DOMAIN_JOB_OPERATION_MIGRATION_OUT:
-		return driver.Sending, nil
-	case rest == driver.Running || rest == driver.Frozen:
-		return rest, nil
-	}
-	return driver.Incoming, nil
-}
-
 // Inspect lists what would keep the workload from moving.
 func (d *Driver) Inspect(ctx context.Context, id fleet.WorkloadID) (out []driver.Blocker, err error) {
 	err = d.with(ctx, id, func(dom *libvirt.Domain) error {
@@ -294,7 +206,10 @@ func (d *Driver) Inspect(ctx context.Context, id fleet.WorkloadID) (out []driver
 		if err != nil {
 			return err
 		}
-		out = def.movable(d.cfg.Policy)
+		d.mu.Lock()
+		d.managed(&def)
+		d.mu.Unlock()
+		out = append(def.movable(d.cfg.Policy), d.cfg.Segments.undeclared(def.Networks)...)
 		if n, err := dom.SnapshotNum(0); err == nil && n > 0 {
 			out = append(out, driver.Blocker{Reason: fmt.Sprintf("it has %d snapshots, which would stay behind", n), Remedy: "delete them, or keep the domain here"})
 		}
@@ -370,8 +285,7 @@ func (d *Driver) OpenSink(_ context.Context, id fleet.WorkloadID) (driver.Sink, 
 	return nil, wrap(id, "open", errNoPages)
 }
 
-// socketDir is where the sockets of one move lie, at both ends under the same
-// name: the token's.
-func (d *Driver) socketDir(token fleet.Token) string {
-	return filepath.Join(d.cfg.Sockets, fmt.Sprintf("%d-%d", token.Generation, token.Index))
+// socketDir is where the sockets of one move lie, at both ends under the same name.
+func (d *Driver) socketDir(id fleet.WorkloadID, token fleet.Token) string {
+	return filepath.Join(d.cfg.Sockets, passage(id, token))
 }

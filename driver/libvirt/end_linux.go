@@ -99,7 +99,7 @@ func (d *Driver) Keep(ctx context.Context, id fleet.WorkloadID, token fleet.Toke
 func (d *Driver) Leave(ctx context.Context, id fleet.WorkloadID, token fleet.Token) error {
 	n, ok, err := d.cfg.readNote(id)
 	if err == nil && ok && n.Token == token {
-		err = putGuard(elsewhereFile(d.cfg.Dir, n.UUID), elsewhere{UUID: n.UUID, Name: n.Name, To: n.To, Token: token, Disks: n.Disks})
+		err = putGuard(elsewhereFile(d.cfg.Dir, n.UUID), elsewhere{UUID: n.UUID, Name: n.Name, To: n.To, Token: token, Disks: n.Disks, Left: leftovers(n.Left)})
 	}
 	if err != nil {
 		return wrap(id, "leave", err)

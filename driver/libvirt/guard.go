@@ -1,6 +1,7 @@
 package libvirt
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,8 +24,10 @@ type elsewhere struct {
 	Name  string       `json:"name"`
 	To    fleet.HostID `json:"to"`
 	Token fleet.Token  `json:"token"`
-	// Disks that it writes and that may be the same storage here.
-	Disks []string `json:"disks,omitempty"`
+	// Disks that it writes and that may be the same storage here; Left are the
+	// files that it has left behind, its disks having travelled.
+	Disks []string   `json:"disks,omitempty"`
+	Left  []leftover `json:"left,omitempty"`
 }
 
 func guardDir(dir string) string { return filepath.Join(dir, "guard") }
@@ -33,8 +36,16 @@ func elsewhereFile(dir, uuid string) string {
 	return filepath.Join(guardDir(dir), "elsewhere-"+filepath.Base(uuid))
 }
 
-func admittedFile(dir string, t fleet.Token) string {
-	return filepath.Join(guardDir(dir), fmt.Sprintf("admitted-%d-%d", t.Generation, t.Index))
+func admittedFile(dir string, id fleet.WorkloadID, t fleet.Token) string {
+	return filepath.Join(guardDir(dir), "admitted-"+passage(id, t))
+}
+
+// passage names one workload's move, short and fit for a file. The token alone does
+// not tell moves apart: all grants of one entry in the books have the same, and two
+// guests that left in one pass would meet in each other's sockets.
+func passage(id fleet.WorkloadID, t fleet.Token) string {
+	sum := sha256.Sum256([]byte(id))
+	return fmt.Sprintf("%d-%d-%x", t.Generation, t.Index, sum[:8])
 }
 
 // putGuard writes one file of the table whole or not at all.
@@ -52,15 +63,19 @@ func putGuard(path string, v any) error {
 	return nil
 }
 
-// writable lists the sources of a domain's writable disks.
-func (d definition) writable() []string {
-	var out []string
+// writable lists the sources of a domain's writable disks, and apart from them the
+// files that stay behind when it moves, because their content travels.
+func (d definition) writable(p MovePolicy) (disks, left []string) {
 	for _, k := range d.Disks {
-		if k.Kind != "none" && !k.ReadOnly && !k.Shared {
-			out = append(out, k.Kind+" "+k.Source)
+		switch {
+		case k.Kind == "none" || k.ReadOnly || k.Shared:
+		case p.Storage != "shared" && k.travels():
+			left = append(left, k.Source)
+		default:
+			disks = append(disks, k.Kind+" "+k.Source)
 		}
 	}
-	return out
+	return disks, left
 }
 
 // Guard answers libvirt's qemu hook: nil lets the operation pass. dir is the
@@ -95,7 +110,7 @@ func Guard(dir string, args []string, in io.Reader) error {
 func judge(dir, operation string, def definition, records []elsewhere) error {
 	admitted := false
 	if !def.Journey.Token.IsZero() {
-		_, err := os.Stat(admittedFile(dir, def.Journey.Token))
+		_, err := os.Stat(admittedFile(dir, def.id(), def.Journey.Token))
 		admitted = err == nil
 	}
 	if operation == "migrate" && !def.Journey.Token.IsZero() && !admitted {
@@ -105,7 +120,8 @@ func judge(dir, operation string, def definition, records []elsewhere) error {
 		return nil
 	}
 	mine := map[string]bool{}
-	for _, k := range def.writable() {
+	disks, _ := def.writable(MovePolicy{Storage: "shared"})
+	for _, k := range disks {
 		mine[k] = true
 	}
 	for _, r := range records {

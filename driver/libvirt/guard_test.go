@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/placed-dev/placed/fleet"
 )
 
@@ -33,7 +35,11 @@ func TestGuard(t *testing.T) {
 	refuse("a migration under a token that was not admitted", "has not admitted", ask("migrate", xml))
 	pass("a foreign migration", ask("migrate", readAll(t, "pinned")))
 
-	if err := putGuard(elsewhereFile(dir, shop.UUID), elsewhere{UUID: shop.UUID, Name: shop.Name, To: "host-b", Token: token, Disks: shop.writable()}); err != nil {
+	disks, left := shop.writable(MovePolicy{Storage: "shared"})
+	if len(left) > 0 {
+		t.Errorf("shared storage leaves %v behind", left)
+	}
+	if err := putGuard(elsewhereFile(dir, shop.UUID), elsewhere{UUID: shop.UUID, Name: shop.Name, To: "host-b", Token: token, Disks: disks}); err != nil {
 		t.Fatal(err)
 	}
 	refuse("a domain that was given away", "given to host host-b", ask("start", xml))
@@ -43,9 +49,40 @@ func TestGuard(t *testing.T) {
 	pass("the end of a guest", ask("stopped", xml))
 	pass("garbage says nothing", ask("start", "<domain"))
 
-	if err := putGuard(admittedFile(dir, token), token); err != nil {
+	if err := putGuard(admittedFile(dir, "another", token), token); err != nil {
+		t.Fatal(err)
+	}
+	refuse("a token that another domain was admitted under", "given to host host-b", ask("start", xml))
+	if err := putGuard(admittedFile(dir, shop.id(), token), token); err != nil {
 		t.Fatal(err)
 	}
 	pass("it comes back under an admitted token", ask("migrate", xml))
 	pass("and is prepared and started for that", ask("prepare", xml))
+}
+
+// TestPassages: no two moves share a name, whatever token the books gave them, and a
+// name is short enough for a socket in it.
+func TestPassages(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		type move struct {
+			id    fleet.WorkloadID
+			token fleet.Token
+		}
+		draw := rapid.Custom(func(t *rapid.T) move {
+			return move{fleet.WorkloadID(rapid.SampledFrom([]string{"a", "b", "a/b", "web-1", "web-10"}).Draw(t, "id")),
+				fleet.Token{Cluster: "c", Generation: rapid.Uint64Range(0, 2).Draw(t, "generation"), Index: rapid.Uint64().Draw(t, "index")}}
+		})
+		one, two := draw.Draw(t, "one"), draw.Draw(t, "two")
+		if rapid.Bool().Draw(t, "one entry") {
+			two.token = one.token
+		}
+		if (one == two) != (passage(one.id, one.token) == passage(two.id, two.token)) {
+			t.Fatalf("%v and %v: %s, %s", one, two, passage(one.id, one.token), passage(two.id, two.token))
+		}
+		const longest = 107 // of a socket's path
+		name := strings.Repeat("x", 40) + "/" + passage(one.id, one.token) + "/" + "control"
+		if len(name) > longest {
+			t.Fatalf("%d characters: %s", len(name), name)
+		}
+	})
 }

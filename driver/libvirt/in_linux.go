@@ -32,14 +32,17 @@ func (d *Driver) Expect(ctx context.Context, spec driver.Spec, token fleet.Token
 	if err := d.suits(ctx, spec); err != nil {
 		return wrap(spec.ID, "take over", err)
 	}
-	at := &door{token: token, dir: d.socketDir(token)}
+	at := &door{token: token, dir: d.socketDir(spec.ID, token)}
 	if err := os.RemoveAll(at.dir); err != nil {
 		return wrap(spec.ID, "expect", err)
 	}
 	if err := os.MkdirAll(at.dir, 0o700); err != nil {
 		return wrap(spec.ID, "expect", err)
 	}
-	if err := putGuard(admittedFile(d.cfg.Dir, token), token); err != nil {
+	if err := d.makeImages(ctx, spec, token); err != nil {
+		return wrap(spec.ID, "take over", err)
+	}
+	if err := putGuard(admittedFile(d.cfg.Dir, spec.ID, token), token); err != nil {
 		return wrap(spec.ID, "expect", err)
 	}
 	d.mu.Lock()
@@ -85,7 +88,7 @@ func (d *Driver) Shut(id fleet.WorkloadID, token fleet.Token) {
 		delete(d.doors, id)
 		_ = os.RemoveAll(at.dir)
 	}
-	if err := dropGuard(admittedFile(d.cfg.Dir, token)); err != nil {
+	if err := dropGuard(admittedFile(d.cfg.Dir, id, token)); err != nil {
 		d.log.Warn("an admitted token stays in the guard's table", "workload", string(id), "error", err)
 	}
 }
@@ -152,6 +155,14 @@ func (d *Driver) Activate(ctx context.Context, id fleet.WorkloadID, token fleet.
 	})
 	if err == nil {
 		d.Shut(id, token)
+		err = d.cfg.keepArrival(id)
+		d.mu.Lock()
+		g := arrivedGuest{Workload: id, Cards: d.seen[id].Cards}
+		d.mu.Unlock()
+		select {
+		case d.came <- g:
+		default: // more have just come than anybody can listen for
+		}
 	}
 	return f, wrap(id, "activate", err)
 }
@@ -178,10 +189,10 @@ func (d *Driver) Discard(ctx context.Context, id fleet.WorkloadID, token fleet.T
 		}
 		return ignoreGone(dom.UndefineFlags(libvirt.DOMAIN_UNDEFINE_KEEP_NVRAM))
 	})
-	if errors.Is(err, driver.ErrNotFound) {
-		return nil
+	if err = ignoreGone(err); err == nil || errors.Is(err, driver.ErrNotFound) {
+		err = d.cfg.dropArrival(id, token)
 	}
-	return wrap(id, "discard", ignoreGone(err))
+	return wrap(id, "discard", err)
 }
 
 func ignoreGone(err error) error {

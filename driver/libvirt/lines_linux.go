@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/placed-dev/placed/driver"
+	"github.com/placed-dev/placed/fleet"
 )
 
 // lines are the listening ends of a move at its source. Each connection is passed
@@ -23,9 +24,9 @@ type lines struct {
 }
 
 // openLines opens the sockets that libvirtd and QEMU connect to.
-func (d *Driver) openLines(ctx context.Context, way driver.Way) (*lines, error) {
+func (d *Driver) openLines(ctx context.Context, id fleet.WorkloadID, way driver.Way) (*lines, error) {
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	l := &lines{dir: d.socketDir(way.Token), cancel: cancel}
+	l := &lines{dir: d.socketDir(id, way.Token), cancel: cancel}
 	if d.cfg.Native != "" {
 		return l, nil
 	}

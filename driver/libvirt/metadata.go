@@ -4,8 +4,10 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/placed-dev/placed/fleet"
 )
@@ -21,7 +23,7 @@ const (
 // wishes is what an operator says of a domain:
 //
 //	<placed:wishes xmlns:placed="https://placed.dev/xmlns/libvirt/wishes/1"
-//	    id="web-1" priority="10" tolerance="0.2" downtime="300ms" move="no">
+//	    id="web-1" priority="10" tolerance="0.2" downtime="300ms" storage="copy" move="no">
 //	  <placed:group>web</placed:group>
 //	</placed:wishes>
 type wishes struct {
@@ -29,9 +31,10 @@ type wishes struct {
 	ID        string   `xml:"id,attr"`
 	Priority  int64    `xml:"priority,attr"`
 	Tolerance float64  `xml:"tolerance,attr"`
-	Downtime  string   `xml:"downtime,attr"`
-	Move      string   `xml:"move,attr"` // "no": it must never be moved
-	Groups    []string `xml:"group"`
+	Downtime  string   `xml:"downtime,attr"` // what the last pass of a move aims at
+	Storage   string   `xml:"storage,attr"`  // instead of the driver's option
+	Move      string   `xml:"move,attr"`     // "no": it must never be moved
+	Groups    []string `xml:"group"`         // at most one: rules are about groups
 }
 
 func (w wishes) checked() (wishes, error) {
@@ -41,7 +44,29 @@ func (w wishes) checked() (wishes, error) {
 	if w.Move != "" && w.Move != "no" && w.Move != "yes" {
 		return wishes{}, fmt.Errorf("metadata %s: move=%q is neither yes nor no", wishesURI, w.Move)
 	}
+	if len(w.Groups) > 1 {
+		return wishes{}, fmt.Errorf("metadata %s: %d groups, but a workload is in one at most", wishesURI, len(w.Groups))
+	}
+	if w.Storage != "" && !slices.Contains(storages, w.Storage) {
+		return wishes{}, fmt.Errorf("metadata %s: storage=%q is none of %s", wishesURI, w.Storage, strings.Join(storages, ", "))
+	}
+	if w.Downtime != "" {
+		if d, err := time.ParseDuration(w.Downtime); err != nil || d <= 0 {
+			return wishes{}, fmt.Errorf("metadata %s: downtime=%q is no duration like 300ms", wishesURI, w.Downtime)
+		}
+	}
 	return w, nil
+}
+
+// policy is the driver's, with what the operator wishes for this domain.
+func (w wishes) policy(p MovePolicy) MovePolicy {
+	if w.Storage != "" {
+		p.Storage = w.Storage
+	}
+	if d, err := time.ParseDuration(w.Downtime); err == nil {
+		p.Downtime, p.MaxDowntime = d, max(d, p.MaxDowntime)
+	}
+	return p
 }
 
 // journey is what a move writes into the domain: the token under which it

@@ -21,6 +21,7 @@ type note struct {
 	Name  string       `json:"name"`
 	// Disks that it writes, for the guard.
 	Disks     []string `json:"disks,omitempty"`
+	Left      []string `json:"left,omitempty"`
 	Process   process  `json:"process"`
 	Autostart bool     `json:"autostart"`
 	// Persistent: the domain had a definition on disk.

@@ -40,11 +40,11 @@ func (d *Driver) Send(ctx context.Context, id fleet.WorkloadID, way driver.Way) 
 	d.mu.Lock()
 	d.outs[id] = o
 	d.mu.Unlock()
-	n, err := d.depart(ctx, id, way)
+	n, p, err := d.depart(ctx, id, way)
 	if err != nil {
 		return wrap(id, "prepare the move of", err)
 	}
-	lines, err := d.openLines(ctx, way)
+	lines, err := d.openLines(ctx, id, way)
 	if err != nil {
 		return wrap(id, "open the way of", err)
 	}
@@ -60,17 +60,23 @@ func (d *Driver) Send(ctx context.Context, id fleet.WorkloadID, way driver.Way) 
 				return err
 			}
 			defer dom.Free()
-			return dom.MigrateToURI3(d.target(way), d.parameters(way), d.flags(n))
+			err = dom.MigrateToURI3(d.target(id, way), d.parameters(id, way, p), d.flags(n, p))
+			if plain := p; unsupported(err) && plain.simplify() && restsRunning(dom) {
+				d.log.Info("this libvirt does not offer what the policy asks for: the move goes without", "workload", string(id),
+					"compress", p.Compress, "parallel", p.Parallel, "error", err)
+				err = dom.MigrateToURI3(d.target(id, way), d.parameters(id, way, plain), d.flags(n, plain))
+			}
+			return err
 		})
 	}()
-	err = d.follow(ctx, id, way, n, o, done)
+	err = d.follow(ctx, id, way, n, p, o, done)
 	return wrap(id, "move", err)
 }
 
 // depart writes down what must survive this agent, and into the domain under
 // which token it travels. Autostart goes first of all: from here on only the
 // agents start it.
-func (d *Driver) depart(ctx context.Context, id fleet.WorkloadID, way driver.Way) (n note, err error) {
+func (d *Driver) depart(ctx context.Context, id fleet.WorkloadID, way driver.Way) (n note, p MovePolicy, err error) {
 	err = d.with(ctx, id, func(dom *libvirt.Domain) error {
 		name, err := dom.GetName()
 		if err != nil {
@@ -80,11 +86,11 @@ func (d *Driver) depart(ctx context.Context, id fleet.WorkloadID, way driver.Way
 		if err != nil {
 			return err
 		}
-		p, err := findProcess(d.cfg.PIDs, name, uuid)
+		process, err := findProcess(d.cfg.PIDs, name, uuid)
 		if err != nil {
 			return err
 		}
-		n = note{Token: way.Token, To: way.To, UUID: uuid, Process: p}
+		n = note{Token: way.Token, To: way.To, UUID: uuid, Process: process}
 		if n.Persistent, err = dom.IsPersistent(); err != nil {
 			return err
 		}
@@ -106,7 +112,8 @@ func (d *Driver) depart(ctx context.Context, id fleet.WorkloadID, way driver.Way
 		if err != nil {
 			return err
 		}
-		n.Name, n.Disks = def.Name, def.writable()
+		n.Name, p = def.Name, def.Wishes.policy(d.cfg.Policy)
+		n.Disks, n.Left = def.writable(p)
 		if err := d.cfg.writeNote(id, n); err != nil {
 			return err
 		}
@@ -117,7 +124,24 @@ func (d *Driver) depart(ctx context.Context, id fleet.WorkloadID, way driver.Way
 		}
 		return setJourney(dom, journey{Token: way.Token, To: way.To, Autostart: n.Autostart}, n.Persistent)
 	})
-	return n, err
+	return n, p, err
+}
+
+// unsupported says whether libvirt, at either end, has refused what it was asked for
+// before it did anything.
+func unsupported(err error) bool {
+	return isCode(err, libvirt.ERR_INVALID_ARG, libvirt.ERR_ARGUMENT_UNSUPPORTED, libvirt.ERR_OPERATION_UNSUPPORTED,
+		libvirt.ERR_CONFIG_UNSUPPORTED, libvirt.ERR_NO_SUPPORT)
+}
+
+// restsRunning: it runs and no job is left, so that another may be tried.
+func restsRunning(dom *libvirt.Domain) bool {
+	state, _, err := dom.GetState()
+	if err != nil || state != libvirt.DOMAIN_RUNNING {
+		return false
+	}
+	info, err := dom.GetJobInfo()
+	return err == nil && info.Type == libvirt.DOMAIN_JOB_NONE
 }
 
 func setJourney(dom *libvirt.Domain, j journey, persistent bool) error {
@@ -132,43 +156,42 @@ func setJourney(dom *libvirt.Domain, j journey, persistent bool) error {
 	return dom.SetMetadata(libvirt.DOMAIN_METADATA_ELEMENT, text, prefix+"-move", moveURI, where)
 }
 
-func (d *Driver) target(way driver.Way) string {
+func (d *Driver) target(id fleet.WorkloadID, way driver.Way) string {
 	switch d.cfg.Native {
 	case "tcp":
 		return "qemu+tcp://" + way.Address + "/system"
 	case "tls":
 		return "qemu+tls://" + way.Address + "/system"
 	}
-	return "qemu+unix:///system?socket=" + filepath.Join(d.socketDir(way.Token), channelControl)
+	return "qemu+unix:///system?socket=" + filepath.Join(d.socketDir(id, way.Token), channelControl)
 }
 
-func (d *Driver) parameters(way driver.Way) *libvirt.DomainMigrateParameters {
+func (d *Driver) parameters(id fleet.WorkloadID, way driver.Way, policy MovePolicy) *libvirt.DomainMigrateParameters {
 	p := &libvirt.DomainMigrateParameters{}
-	dir := d.socketDir(way.Token)
+	dir := d.socketDir(id, way.Token)
 	switch d.cfg.Native {
 	case "":
 		p.URISet, p.URI = true, "unix://"+filepath.Join(dir, channelMemory)
-		if d.cfg.Policy.Storage != "shared" {
+		if policy.Storage != "shared" {
 			p.DisksURISet, p.DisksURI = true, "unix://"+filepath.Join(dir, channelDisks)
 		}
 	default:
 		p.URISet, p.URI = true, "tcp://"+way.Address
 	}
-	if b := d.cfg.Policy.Bandwidth; b > 0 {
+	if b := policy.Bandwidth; b > 0 {
 		p.BandwidthSet, p.Bandwidth = true, uint64(max(b>>20, 1))
 	}
-	if d.cfg.Policy.Compress != "" {
-		p.CompressionSet, p.Compression = true, d.cfg.Policy.Compress
+	if policy.Compress != "" {
+		p.CompressionSet, p.Compression = true, policy.Compress
 	}
-	if d.cfg.Policy.Parallel > 1 {
-		p.ParallelConnectionsSet, p.ParallelConnections = true, d.cfg.Policy.Parallel
+	if policy.Parallel > 1 {
+		p.ParallelConnectionsSet, p.ParallelConnections = true, policy.Parallel
 	}
 	return p
 }
 
-func (d *Driver) flags(n note) libvirt.DomainMigrateFlags {
+func (d *Driver) flags(n note, p MovePolicy) libvirt.DomainMigrateFlags {
 	f := libvirt.MIGRATE_LIVE | libvirt.MIGRATE_PEER2PEER | libvirt.MIGRATE_PAUSED | libvirt.MIGRATE_ABORT_ON_ERROR
-	p := d.cfg.Policy
 	for _, c := range []struct {
 		set  bool
 		flag libvirt.DomainMigrateFlags
@@ -192,12 +215,12 @@ func (d *Driver) flags(n note) libvirt.DomainMigrateFlags {
 
 // follow watches the job until done says that it is over. When ctx ends it is
 // aborted, once: what becomes of it is then observed like everything else.
-func (d *Driver) follow(ctx context.Context, id fleet.WorkloadID, way driver.Way, n note, o *outgoing, done <-chan error) error {
+func (d *Driver) follow(ctx context.Context, id fleet.WorkloadID, way driver.Way, n note, p MovePolicy, o *outgoing, done <-chan error) error {
 	// Job statistics come once a second; the end must be seen at once.
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	began := time.Now()
-	control := newControl(d.cfg.Policy)
+	control := newControl(p)
 	quit := ctx.Done()
 	var limit <-chan time.Time
 	var next time.Time
@@ -259,17 +282,18 @@ func heldByMove(dom *libvirt.Domain) (bool, error) {
 func (d *Driver) steer(id fleet.WorkloadID, way driver.Way, c *control, elapsed time.Duration, o *outgoing) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	var p driver.Progress
+	// Without a reading only the deadline is looked at: a hypervisor that does
+	// not tell how a move goes must not make it endless.
+	p := driver.Progress{Elapsed: elapsed}
 	err := d.with(ctx, id, func(dom *libvirt.Domain) error {
 		info, err := dom.GetJobStats(0)
-		if err != nil {
-			return err
+		if err == nil {
+			p = progressOf(info, elapsed)
 		}
-		p = progressOf(info, elapsed)
-		return nil
+		return err
 	})
-	if err != nil {
-		return // it ends, or libvirtd is away: asked again
+	if errors.Is(err, driver.ErrNotFound) {
+		return // it is over
 	}
 	o.mu.Lock()
 	p.Stopped = o.still != nil
@@ -279,22 +303,38 @@ func (d *Driver) steer(id fleet.WorkloadID, way driver.Way, c *control, elapsed 
 	if step.note != "" {
 		d.log.Info("move adjusted", "workload", string(id), "change", step.note)
 	}
-	_ = d.with(ctx, id, func(dom *libvirt.Domain) error { // refused when the job has just ended
+	if err := d.adjust(id, step); err != nil && c.failed(step) {
+		d.log.Warn("the move could not be adjusted, it is tried again", "workload", string(id), "change", step.note, "error", err)
+	}
+	if err == nil && way.Progress != nil {
+		way.Progress(p)
+	}
+}
+
+// adjust carries out one step of the control, with its own time.
+func (d *Driver) adjust(id fleet.WorkloadID, s step) error {
+	if s == (step{}) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	err := d.with(ctx, id, func(dom *libvirt.Domain) error {
 		switch {
-		case step.abort:
+		case s.abort:
 			return dom.AbortJob()
-		case step.postCopy:
+		case s.postCopy:
 			return dom.MigrateStartPostCopy(0)
-		case step.downtime > 0:
-			return dom.MigrateSetMaxDowntime(uint64(step.downtime.Milliseconds()), 0)
-		case step.bandwidth > 0:
-			return dom.MigrateSetMaxSpeed(uint64(max(step.bandwidth>>20, 1)), 0)
+		case s.downtime > 0:
+			return dom.MigrateSetMaxDowntime(uint64(s.downtime.Milliseconds()), 0)
+		case s.bandwidth > 0:
+			return dom.MigrateSetMaxSpeed(uint64(max(s.bandwidth>>20, 1)), 0)
 		}
 		return nil
 	})
-	if way.Progress != nil {
-		way.Progress(p)
+	if errors.Is(err, driver.ErrNotFound) || isCode(err, libvirt.ERR_OPERATION_INVALID) {
+		return nil // the job has just ended
 	}
+	return err
 }
 
 func progressOf(info *libvirt.DomainJobInfo, elapsed time.Duration) driver.Progress {
@@ -314,7 +354,9 @@ func (d *Driver) abort(id fleet.WorkloadID) {
 // Await waits for a job of an earlier life.
 func (d *Driver) Await(ctx context.Context, id fleet.WorkloadID, way driver.Way) error {
 	began, quit := time.Now(), ctx.Done()
-	control := newControl(d.cfg.Policy)
+	d.mu.Lock()
+	control := newControl(d.seen[id].Wishes.policy(d.cfg.Policy))
+	d.mu.Unlock()
 	o := &outgoing{still: map[int]uint64{}} // not known: this life did not see it stop
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()

@@ -11,6 +11,9 @@ import (
 type Statistics struct {
 	Workload fleet.WorkloadID
 	At       time.Time
+	// Have are the groups that this reading has of it: a domain whose QEMU is
+	// busy is read without those that would have to ask it.
+	Have Group
 	// CPU is what its process has used, Wait what its virtual CPUs have waited
 	// for a CPU of the host: contention as the host sees it. Both count up.
 	CPU, Wait time.Duration

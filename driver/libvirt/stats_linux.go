@@ -6,16 +6,95 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	libvirt "libvirt.org/go/libvirt"
 
+	"github.com/placed-dev/placed/driver"
 	"github.com/placed-dev/placed/fleet"
 )
 
 // statsTime bounds one reading of all domains: a QEMU that has stopped would
 // hold it for ever. What is abandoned is libvirtd's thread, not a move.
 const statsTime = 5 * time.Second
+
+var _ driver.Meter = (*Driver)(nil)
+
+// Run reads the statistics of every domain and listens for those that have arrived,
+// until ctx ends.
+func (d *Driver) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	wg.Go(func() { d.listen(ctx) })
+	d.readAll(ctx)
+	wg.Wait()
+	return nil
+}
+
+// listen makes sure, one after the other, that guests which have arrived are heard
+// on their networks. A silent one is for the operator: it may have nothing to say,
+// or the network may not know where it is.
+func (d *Driver) listen(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case g := <-d.came:
+			began := time.Now()
+			silent := g.heard(ctx, classNet)
+			switch {
+			case ctx.Err() != nil:
+				return
+			case len(silent) > 0:
+				d.log.Warn("a guest that has moved here is not heard on its network: look at its card and at the bridge",
+					"workload", string(g.Workload), "card", silent[0].MAC, "bridge", silent[0].Bridge, "silent", len(silent))
+			case len(g.Cards) > 0:
+				d.log.Info("a guest that has moved here is heard on its network", "workload", string(g.Workload), "after", time.Since(began).String())
+			}
+		}
+	}
+}
+
+// readAll reads the counters, each group at its pace. A reading that does not come
+// back is given up after statsTime, with its connection; the next one leaves out the
+// domain whose QEMU holds it.
+func (d *Driver) readAll(ctx context.Context) {
+	tick := time.NewTicker(d.cfg.StatsEvery)
+	defer tick.Stop()
+	told := ""
+	for n := 0; ; n++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		groups := Due(n) & (GroupNet | GroupDisk) // the rest the process shows more cheaply
+		list, err := d.Statistics(ctx, groups)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil && err.Error() != told:
+			told = err.Error()
+			d.log.Warn("the hypervisor's counters cannot be read: traffic and storage load of its workloads count as unknown", "error", err)
+		case err == nil:
+			told = ""
+			d.mu.Lock()
+			d.meter.take(list, groups)
+			d.mu.Unlock()
+		}
+	}
+}
+
+// Measured returns the newest rates of traffic and storage.
+func (d *Driver) Measured() map[fleet.WorkloadID]fleet.Vector {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.meter.rates(time.Now(), measuredAge*d.cfg.StatsEvery)
+}
+
+// measuredAge is how many intervals old a rate may be: the disks' counters are read
+// in every third.
+const measuredAge = 5
 
 // Statistics reads the groups of every running domain, on a connection of its
 // own, sorted by workload. A domain whose QEMU is busy is left out of a reading
@@ -102,6 +181,12 @@ func statisticsOf(d *libvirt.DomainStats, now time.Time) Statistics {
 	}
 	if b := d.Balloon; b != nil { // libvirt counts in KiB
 		s.Balloon, s.Unused, s.Usable, s.Resident = int64(b.Current)<<10, int64(b.Unused)<<10, int64(b.Usable)<<10, int64(b.Rss)<<10
+	}
+	if len(d.Net) > 0 {
+		s.Have |= GroupNet
+	}
+	if len(d.Block) > 0 {
+		s.Have |= GroupDisk
 	}
 	for _, n := range d.Net {
 		s.Received += int64(n.RxBytes)

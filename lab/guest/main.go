@@ -47,9 +47,16 @@ func run() error {
 		b.share.Store(int64(share))
 	}
 	go b.burn()
+	d, err := openDisk()
+	if err != nil {
+		return fmt.Errorf("disk: %w", err)
+	}
+	if d != nil {
+		go d.dirty()
+	}
 	go echo()
 	fmt.Println("guest: ready")
-	return control(m, b)
+	return control(m, b, d)
 }
 
 // echo answers a datagram with itself and a counter: every answer this guest has
@@ -88,8 +95,8 @@ func (b *burner) burn() {
 
 var sink uint64
 
-// control serves one command per line: check, rate BYTES, burn PERCENT, stats.
-func control(m *memory, b *burner) error {
+// control serves one command per line: check (memory and disk), rate BYTES, burn PERCENT, stats.
+func control(m *memory, b *burner, d *disk) error {
 	l, err := net.Listen("tcp4", fmt.Sprintf(":%d", controlPort))
 	if err != nil {
 		return err
@@ -99,11 +106,11 @@ func control(m *memory, b *burner) error {
 		if err != nil {
 			return err
 		}
-		go serve(conn, m, b)
+		go serve(conn, m, b, d)
 	}
 }
 
-func serve(conn net.Conn, m *memory, b *burner) {
+func serve(conn net.Conn, m *memory, b *burner, d *disk) {
 	defer conn.Close()
 	lines := bufio.NewScanner(conn)
 	for lines.Scan() {
@@ -118,7 +125,11 @@ func serve(conn net.Conn, m *memory, b *burner) {
 		answer := "ok"
 		switch words[0] {
 		case "check":
-			if err := m.check(); err != nil {
+			err := m.check()
+			if err == nil && d != nil {
+				err = d.check()
+			}
+			if err != nil {
 				answer = "broken: " + err.Error()
 			}
 		case "rate":
