@@ -24,8 +24,12 @@ type Member struct {
 	Load Load
 	// Since is when it entered State, as seen from here.
 	Since time.Time
-	// RTT is the smoothed round-trip time of probes, 0 when never probed.
-	RTT time.Duration
+	// RTT is the smoothed round-trip time of probes, MinRTT the lowest of late:
+	// how far away it is. 0 when never probed.
+	RTT    time.Duration
+	MinRTT time.Duration
+
+	trips floor
 }
 
 // deadTime is how long a dead member stays in the list.
@@ -134,6 +138,8 @@ func (t *table) answered(id fleet.HostID, rtt time.Duration) {
 		return
 	}
 	m.RTT = smooth(m.RTT, rtt)
+	m.trips.add(t.now(), rtt)
+	m.MinRTT = m.trips.lowest()
 	if m.State == fleet.Suspect {
 		m.State, m.Since = fleet.Alive, t.now()
 		notify(t.changed)

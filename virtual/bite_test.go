@@ -85,6 +85,33 @@ func TestDeletedEntriesStayDeleted(t *testing.T) {
 	})
 }
 
+// TestNewTermsAreNoticed: what waits for a vote is told of each new term, also
+// after a power cut, and not of the term that a starting raft writes again.
+func TestNewTermsAreNoticed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, noticed := newDisk(1), 0
+		write := func(s *voteStore, term uint64, want int) {
+			t.Helper()
+			if err := s.SetUint64([]byte("CurrentTerm"), term); err != nil {
+				t.Fatal(err)
+			}
+			if noticed != want {
+				t.Errorf("term %d: %d terms were noticed, want %d", term, noticed, want)
+			}
+		}
+		s := openVote(d.open(), func() { noticed++ })
+		write(s, 4, 1)
+		write(s, 4, 1)
+		d.cut()
+		s = openVote(d.open(), func() { noticed++ })
+		write(s, 4, 1)
+		write(s, 5, 2)
+		if err := s.Set([]byte("LastVoteCand"), []byte("h1")); err != nil || noticed != 2 {
+			t.Errorf("a vote counts as a term (%d noticed), %v", noticed, err)
+		}
+	})
+}
+
 // TestModelBites: the model takes a history that can be explained and refuses a
 // stale read, a grant above the capacity and a figure that never was.
 func TestModelBites(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -34,7 +35,8 @@ type cluster struct {
 	voters  []*voter
 	log     *schedule
 
-	boots   sync.Mutex // one start at a time
+	sprung  atomic.Int64 // power cuts just after a vote
+	boots   sync.Mutex   // one start at a time
 	pending sync.WaitGroup
 }
 

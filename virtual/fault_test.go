@@ -16,6 +16,18 @@ type fault struct {
 type injector struct {
 	*cluster
 	clients []string
+	deck    []int // of faults, still to come
+}
+
+// draw takes the faults from a shuffled deck: each comes once before any comes
+// again, so that a run of ten minutes has seen all of them.
+func (f *injector) draw() fault {
+	if len(f.deck) == 0 {
+		f.deck = f.dice.Perm(len(faults))
+	}
+	one := faults[f.deck[0]]
+	f.deck = f.deck[1:]
+	return one
 }
 
 var faults = []fault{
@@ -36,8 +48,7 @@ var faults = []fault{
 	{"transfer leadership", func(f *injector) { f.transfer(false) }},
 	{"transfer leadership and isolate the old leader", func(f *injector) { f.transfer(true) }},
 	{"transfer leadership and isolate the old leader", func(f *injector) { f.transfer(true) }}, // rarely bites: twice
-	{"votes cut off", (*injector).hub},
-	{"votes cut off", (*injector).hub}, // only with three voters does it end in an election
+	{"power cut just after a vote", (*injector).hub},
 }
 
 func (f *injector) run(ctx context.Context) {
@@ -46,7 +57,7 @@ func (f *injector) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		one := faults[f.dice.IntN(len(faults))]
+		one := f.draw()
 		f.log.add("%s", one.name)
 		one.do(f)
 		f.repair()
@@ -197,15 +208,18 @@ func (f *injector) powerCut(victims ...*voter) {
 }
 
 // powerCutDuringWrites slows the disks of all, so that most of what is written is
-// on its way to the disk when the power goes.
+// on its way to the disk when the power goes: of the leader, of all at once, or
+// of one after the other.
 func (f *injector) powerCutDuringWrites() {
 	for _, v := range f.voters {
 		v.disk.set(50*time.Millisecond, false, false)
 	}
 	f.hold(time.Second, 2*time.Second)
-	leader := f.leading()
-	f.powerCut(leader)
-	if f.dice.IntN(2) == 0 {
+	kind := f.dice.IntN(3)
+	if kind != 0 {
+		f.powerCut(f.leading())
+	}
+	if kind != 1 {
 		f.powerCut(f.voters...)
 	}
 }
@@ -276,7 +290,8 @@ func (f *injector) transfer(isolate bool) {
 }
 
 // hub leaves one voter as the only way between two halves of the others, takes
-// its leadership away, and cuts its power just when it has voted.
+// its leadership away, and cuts its power just when it has voted: then the other
+// half stands in the same term.
 func (f *injector) hub() {
 	mid := f.leading()
 	for i, a := range f.others(mid) {
@@ -287,11 +302,23 @@ func (f *injector) hub() {
 		}
 	}
 	f.log.add("%s is the only way between the others", mid.id)
+	// A voter whose log is longer than the candidates' elects neither, so they
+	// are given time to catch up with it.
+	for _, k := range f.clients {
+		f.cutBoth(k, mid.id)
+	}
+	time.Sleep(200 * time.Millisecond)
 	f.crash(mid, true)
-	time.Sleep(20 * time.Millisecond)
+	for _, k := range f.clients {
+		f.net.SetLink(k, mid.id, usualLink)
+		f.net.SetLink(mid.id, k, usualLink)
+	}
+	// The halves stand a second after they last heard of it. Were it back much
+	// earlier it would stand itself, and win by the votes of both.
+	time.Sleep(850 * time.Millisecond)
 	mid.mu.Lock()
 	mid.trap = true
 	mid.mu.Unlock()
 	f.restart(mid)
-	f.hold(5*time.Second, 9*time.Second)
+	f.hold(4*time.Second, 6*time.Second)
 }

@@ -177,11 +177,12 @@ func openVote(m *mount, voted func()) *voteStore {
 
 func (s *voteStore) Set(key, value []byte) error {
 	s.mu.Lock()
+	entered := string(key) == "CurrentTerm" && !bytes.Equal(s.values[string(key)], value) // a starting raft sets its term again
 	s.values[string(key)] = bytes.Clone(value)
 	s.mu.Unlock()
 	payload := append(append([]byte{byte(len(key))}, key...), value...)
 	err := s.m.write(voteFile, record(payload))
-	if err == nil && string(key) == "CurrentTerm" {
+	if err == nil && entered {
 		s.voted()
 	}
 	return err

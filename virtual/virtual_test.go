@@ -346,8 +346,8 @@ func holdOnce(t *testing.T, seed uint64, length time.Duration) string {
 	simulated := time.Since(began)
 	checked := out.verify()
 	t.Logf("FIGURE seed %d, %d voters, %s virtual: %s", seed, len(out.cluster.voters), length, out.counts)
-	t.Logf("FIGURE seed %d: %d lines of faults, %d power cuts lost unsynced bytes, %d whole states compared; after the last heal leader %s, all caught up %s; wall %.1f s, Porcupine %s in %.1f s",
-		seed, out.faults, out.torn, out.states, out.leader.Round(time.Millisecond), out.caughtUp.Round(time.Millisecond), simulated.Seconds(), checked, (time.Since(began) - simulated).Seconds())
+	t.Logf("FIGURE seed %d: %d lines of faults, %d power cuts lost unsynced bytes, %d came just after a vote, %d whole states compared; after the last heal leader %s, all caught up %s; wall %.1f s, Porcupine %s in %.1f s",
+		seed, out.faults, out.torn, out.cluster.sprung.Load(), out.states, out.leader.Round(time.Millisecond), out.caughtUp.Round(time.Millisecond), simulated.Seconds(), checked, (time.Since(began) - simulated).Seconds())
 	if len(out.verdicts) > 0 {
 		dir, err := out.cluster.save(seed, out.verdicts)
 		t.Errorf("seed %d breaks promises; history and faults are in %s (%v):\nVERDICT %s", seed, dir, err, strings.Join(out.verdicts, "\nVERDICT "))

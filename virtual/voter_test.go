@@ -184,13 +184,18 @@ func (l *life) voted() {
 		if l.node.IsLeader() {
 			return // it asked for votes itself
 		}
+		term := l.node.Term()
 		v.fleet.endOf(l, true)
-		v.fleet.log.add("%s loses power just after a vote in term %d", v.id, l.node.Term())
-		time.Sleep(4 * time.Millisecond)
-		if leader := v.fleet.leader(); leader != nil {
-			v.fleet.log.add("%s, who leads, is cut off from it", leader.voter.id)
-			v.fleet.net.Cut(v.id, leader.voter.id)
-			v.fleet.net.Cut(leader.voter.id, v.id)
+		v.fleet.sprung.Add(1)
+		v.fleet.log.add("%s loses power just after a vote in term %d", v.id, term)
+		for range 10 { // the answer is on its way for 3 ms at most
+			time.Sleep(time.Millisecond)
+			if leader := v.fleet.leader(); leader != nil {
+				v.fleet.log.add("%s, who leads in term %d, is cut off from it", leader.voter.id, leader.node.Term())
+				v.fleet.net.Cut(v.id, leader.voter.id)
+				v.fleet.net.Cut(leader.voter.id, v.id)
+				break
+			}
 		}
 		v.fleet.restart(v)
 	})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -58,6 +59,32 @@ func TestApply(t *testing.T) {
 		}
 		if err != nil && !strings.Contains(err.Error(), "no longer applies") {
 			t.Error(err)
+		}
+	}
+}
+
+// TestVerdict: the first promise of the smallest seed counts, and a seed whose
+// voters did not start does not.
+func TestVerdict(t *testing.T) {
+	list := func(seed int, verdicts ...string) string {
+		return fmt.Sprintf("    x_test.go:1: seed %d breaks promises; history and faults are in /tmp (<nil>):\n        VERDICT %s\n",
+			seed, strings.Join(verdicts, "\n        VERDICT "))
+	}
+	for name, c := range map[string]struct {
+		out     string
+		promise string
+		seed    int
+	}{
+		"nothing":             {"ok\n", "", 0},
+		"a panic":             {"panic: VERDICT G1: made up\n", "", 0},
+		"an echo":             {list(3, "G1 capacity: a: b", "byte equality: c"), "G1 capacity", 3},
+		"two seeds":           {list(4, "G2 tokens: a") + list(3, "G1 capacity: a"), "G1 capacity", 3},
+		"not started":         {list(1, "not started: a", "G4 acknowledged writes: b"), "", 0},
+		"not started beside":  {list(1, "not started: a", "byte equality: b") + list(2, "G4 acknowledged writes: a"), "G4 acknowledged writes", 2},
+		"did not start later": {list(2, "G4 acknowledged writes: a", "not started: b"), "G4 acknowledged writes", 2},
+	} {
+		if promise, seed := verdict(c.out); promise != c.promise || seed != c.seed {
+			t.Errorf("%s: %q of seed %d, want %q of seed %d", name, promise, seed, c.promise, c.seed)
 		}
 	}
 }

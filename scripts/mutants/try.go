@@ -49,8 +49,9 @@ func try(ctx context.Context, p patch, files map[string][]byte, s search) (row, 
 			return r, ctx.Err()
 		}
 		r.seeds, r.wall = last, time.Since(began)
-		if r.promise = verdict(out); r.promise != "" {
-			r.seeds = firstBroken(out, last)
+		var caught int
+		if r.promise, caught = verdict(out); r.promise != "" {
+			r.seeds = caught
 		} else if err != nil {
 			r.note = "seeds " + fmt.Sprintf("%d..%d", seed, last) + " failed without a verdict: " + reason(out)
 		}
@@ -123,36 +124,29 @@ func properties(ctx context.Context, work, overlay string) (string, error) {
 	return "TestRandomHistories", nil
 }
 
-// verdict is the first promise that a run found broken. Of voters that did not
-// even start nothing can be said.
-func verdict(out string) string {
-	first := ""
-	for line := range strings.Lines(out) {
-		_, after, found := strings.Cut(line, "VERDICT ")
-		if !found {
-			continue
-		}
-		promise, _, _ := strings.Cut(after, ":")
-		if promise == "not started" {
-			return ""
-		}
-		if first == "" {
-			first = promise
-		}
-	}
-	return first
-}
-
 var broken = regexp.MustCompile(`seed (\d+) breaks promises`)
 
-// firstBroken is the smallest seed that noticed.
-func firstBroken(out string, last int) int {
-	for _, m := range broken.FindAllStringSubmatch(out, -1) {
-		if n, err := strconv.Atoi(m[1]); err == nil {
-			last = min(last, n)
+// verdict is the promise that the smallest seed found broken first, and that
+// seed; what follows in its list may be an echo. A run whose list begins with
+// voters that did not even start says nothing.
+func verdict(out string) (promise string, seed int) {
+	current := 0 // seed whose list is about to begin
+	for line := range strings.Lines(out) {
+		if m := broken.FindStringSubmatch(line); m != nil {
+			current, _ = strconv.Atoi(m[1]) // digits
+			continue
 		}
+		_, after, found := strings.Cut(line, "VERDICT ")
+		if !found || current == 0 {
+			continue
+		}
+		first, _, _ := strings.Cut(after, ":")
+		if first != "not started" && (promise == "" || current < seed) {
+			promise, seed = first, current
+		}
+		current = 0
 	}
-	return last
+	return promise, seed
 }
 
 // reason is the line of a failed run that says most.
