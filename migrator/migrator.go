@@ -93,8 +93,9 @@ func (m *Migrator) Run(ctx context.Context) error {
 
 	m.mu.Lock()
 	m.running = false
+	wait := m.cfg.StopWait
 	m.mu.Unlock()
-	limit := time.AfterFunc(m.cfg.StopWait, func() { kill(ErrStopped) })
+	limit := time.AfterFunc(wait, func() { kill(ErrStopped) })
 	defer limit.Stop()
 	m.wg.Wait()
 	return m.tokens.Close()

@@ -249,7 +249,9 @@ func (h *host) start(dir string, f *fault) *life {
 func (l *life) end() {
 	l.mu.Lock()
 	if l.gone {
+		l.m.mu.Lock()
 		l.m.cfg.StopWait = time.Millisecond // a killed agent has no time to end in order
+		l.m.mu.Unlock()
 	}
 	l.mu.Unlock()
 	l.stop()
