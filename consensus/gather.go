@@ -3,6 +3,7 @@ package consensus
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +35,7 @@ type gatherer struct {
 	node     *Node
 	queue    chan *proposal
 	inFlight atomic.Int64
+	counted  counters
 	answered chan struct{} // room for one: an entry has been answered
 	ended    chan struct{} // closed when nothing is taken any more
 
@@ -57,6 +59,9 @@ func (g *gatherer) run(ctx context.Context) {
 	defer g.timer.Stop()
 	for {
 		if g.ready() {
+			// Callers that were woken by the same answer are about to propose
+			// again; they go into this entry, not each into one of its own.
+			runtime.Gosched()
 			g.fill()
 			g.send()
 			continue
@@ -149,11 +154,14 @@ func (g *gatherer) send() {
 		return
 	}
 	g.inFlight.Add(1)
+	g.counted.sent(len(batch), len(data))
+	begun := time.Now()
 	// Zero would mean: wait for a place in raft's queue for ever.
 	future := n.raft.Load().Apply(data, max(time.Until(latest), time.Millisecond))
 	go func() {
 		defer n.calls.leave()
 		g.answer(batch, future)
+		g.counted.answer(time.Since(begun))
 		g.inFlight.Add(-1)
 		select {
 		case g.answered <- struct{}{}:
@@ -184,6 +192,11 @@ func (g *gatherer) answer(batch []*proposal, future raft.ApplyFuture) {
 	results, ok := response.([]any)
 	if !ok && len(batch) == 1 {
 		results, ok = []any{response}, true
+	}
+	if none, failed := response.(notApplied); failed {
+		// Whether the others applied the entry nobody here knows.
+		refuseAll(batch, &ErrUnknownOutcome{Err: none.err})
+		return
 	}
 	if !ok || len(results) != len(batch) {
 		// The replica stops itself on an entry it cannot read; whether the

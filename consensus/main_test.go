@@ -158,14 +158,20 @@ type cluster struct {
 	t       testing.TB
 	servers []Server
 	members []*member
-	change  func(*Config) // applied to every configuration
+	change  func(*Config)        // applied to every configuration
+	wrap    func(*member, *Node) // applied to every node before it runs
 }
 
 var fast = Timeouts{Shutdown: 3 * time.Second}.Scale(0.15)
 
 func newCluster(t testing.TB, n int) *cluster {
 	t.Helper()
-	c := &cluster{t: t}
+	return newClusterOf(t, n, nil, nil)
+}
+
+func newClusterOf(t testing.TB, n int, change func(*Config), wrap func(*member, *Node)) *cluster {
+	t.Helper()
+	c := &cluster{t: t, change: change, wrap: wrap}
 	var listeners []net.Listener
 	for i := range n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -219,6 +225,9 @@ func (c *cluster) start(m *member, l net.Listener) {
 	n, err := New(c.config(m, l))
 	if err != nil {
 		c.t.Fatal(err)
+	}
+	if c.wrap != nil {
+		c.wrap(m, n)
 	}
 	m.run(n)
 }
@@ -294,7 +303,7 @@ func (c *cluster) follower() *member {
 
 func eventually(t testing.TB, what string, check func() error) {
 	t.Helper()
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for {
 		err := check()
 		if err == nil {

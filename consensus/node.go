@@ -22,6 +22,7 @@ type Node struct {
 	store  *opened
 	guard  *guard
 	logs   *raft.LogCache
+	ahead  *aheadLogs // below logs
 
 	raft      atomic.Pointer[raft.Raft]
 	transport atomic.Pointer[transport]
@@ -95,7 +96,8 @@ func (n *Node) guardStorage() error {
 			}
 		}
 	}
-	s.Logs = &guardedLogs{LogStore: sealed, g: n.guard, stored: stored}
+	n.ahead = newAheadLogs(&guardedLogs{LogStore: sealed, g: n.guard, stored: stored}, n.guard, n.IsLeader)
+	s.Logs = n.ahead
 	s.Vote = &guardedVote{StableStore: s.Vote, g: n.guard, voted: voted}
 	s.Snapshots = &guardedSnapshots{SnapshotStore: s.Snapshots, g: n.guard, stored: stored}
 	var err error
@@ -120,7 +122,7 @@ func (n *Node) Run(ctx context.Context) error {
 		return errors.New("consensus: Run was called before")
 	}
 	layer := newStreamLayer(n.cfg.Stream, n.cfg.Advertise)
-	trans := newTransport(layer, n.cfg.Timeouts.RPC, n.logger)
+	trans := newTransport(layer, n.cfg.Timeouts.RPC, n.ahead.reach, n.logger)
 	n.transport.Store(trans)
 	r, err := n.start(trans)
 	if err != nil {
@@ -134,12 +136,13 @@ func (n *Node) Run(ctx context.Context) error {
 	n.calls.open()
 	gathering, endGathering := context.WithCancel(context.Background())
 	go n.gather.run(gathering) // Run waits for its end
+	written := n.ahead.start() // stop waits for its end
 
 	reason := n.follow(ctx, r)
 	// What waits is refused before leadership is given away.
 	n.calls.close()
 	endGathering()
-	err = n.stop(r, layer, reason)
+	err = n.stop(r, layer, written, reason)
 	<-n.gather.ended
 	return errors.Join(reason, err)
 }
@@ -166,7 +169,7 @@ func (n *Node) start(trans raft.Transport) (r *raft.Raft, err error) {
 		}
 		n.logger.Info("made a new cluster", "cluster", n.cfg.Cluster, "servers", len(n.cfg.Bootstrap))
 	}
-	r, err = raft.NewRaft(conf, n.cfg.Replica, n.logs, s.Vote, s.Snapshots, trans)
+	r, err = raft.NewRaft(conf, hold(n.cfg.Replica, n.ahead), n.logs, s.Vote, s.Snapshots, trans)
 	if err != nil {
 		return nil, fmt.Errorf("start raft: %w", err)
 	}
@@ -203,7 +206,7 @@ func (n *Node) follow(ctx context.Context, r *raft.Raft) error {
 // stop ends raft in an order in which every call gets its answer: no new calls,
 // leadership away, calls in flight answered, then raft itself. Raft never
 // answers what is still queued when it shuts down.
-func (n *Node) stop(r *raft.Raft, layer *streamLayer, reason error) error {
+func (n *Node) stop(r *raft.Raft, layer *streamLayer, written <-chan struct{}, reason error) error {
 	limit := n.cfg.Timeouts.Shutdown
 	if reason == nil {
 		n.leave(r, limit)
@@ -220,7 +223,10 @@ func (n *Node) stop(r *raft.Raft, layer *streamLayer, reason error) error {
 	// After a failure of the store raft may hang in the disk, while its
 	// heartbeats keep this leader in office: cut them off, do not wait.
 	layer.cut()
-	if !waitFor(limit, func() { <-down }) || !waitFor(limit, layer.served.Wait) {
+	// Raft's end waits for entries that are being written, so it comes first.
+	ended := waitFor(limit, func() { <-down }) && waitFor(limit, layer.served.Wait)
+	n.ahead.stop()
+	if !ended || !waitFor(limit, func() { <-written }) {
 		return fmt.Errorf("raft did not stop within %s: the store hangs; end the process", limit)
 	}
 	if !waitFor(limit, n.calls.idle) {

@@ -78,7 +78,7 @@ func openStorage(cfg Config) (o *opened, err error) {
 			return err
 		}
 		o.Logs, o.closers = logs, append(o.closers, logs.Close)
-		return nil
+		return occupy(logPath, cfg.LogSize)
 	})
 	if err != nil {
 		return o, err
@@ -87,6 +87,33 @@ func openStorage(cfg Config) (o *opened, err error) {
 		return o, fmt.Errorf("raft snapshots in %s: %w", cfg.Dir, err)
 	}
 	return o, nil
+}
+
+// occupy writes zeros behind the end of a file until it has the size. bbolt uses
+// what the file holds before it makes it longer, and ignores what lies behind its
+// last page. Space that is merely set aside would not do: the first write to each
+// of its blocks would still go through the journal.
+func occupy(path string, size int64) error {
+	if size == 0 {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	zeros := make([]byte, 1<<20)
+	for at := info.Size(); at < size; at += int64(len(zeros)) {
+		zeros = zeros[:min(int64(len(zeros)), size-at)]
+		if _, err := f.WriteAt(zeros, at); err != nil {
+			return &StoreError{Kind: ErrStoreFailed, Op: fmt.Sprintf("set %d bytes aside", size), Path: path, Err: err, Hint: hintDisk}
+		}
+	}
+	return f.Sync()
 }
 
 // inspect walks a bolt file read-only before bbolt opens it for good: opening
@@ -148,9 +175,12 @@ func guardOpen(path string, open func() error) (err error) {
 		}
 	}()
 	err = open()
+	var known *StoreError
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &known):
+		return err
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return &StoreError{Kind: ErrStoreInUse, Path: path, Hint: "another placed agent runs on this data directory: stop it, or give this one its own"}
 	case errors.Is(err, os.ErrPermission), errors.Is(err, os.ErrNotExist):

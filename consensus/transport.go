@@ -109,10 +109,14 @@ const (
 // transport watches the snapshots that this leader sends: a peer that gets the
 // same one three times in a minute is in the livelock of hashicorp/raft #697,
 // which no restart cures.
+//
+// It also keeps followers from hearing of a commit before the entry is on this
+// host's disk, see aheadLogs.
 type transport struct {
 	*raft.NetworkTransport
 	logger hclog.Logger
 	now    func() time.Time
+	reach  func() uint64 // index up to which the log is on disk
 
 	mu   sync.Mutex
 	sent map[raft.ServerID]sentSnapshots
@@ -125,7 +129,7 @@ type sentSnapshots struct {
 	count int
 }
 
-func newTransport(layer *streamLayer, timeout time.Duration, logger hclog.Logger) *transport {
+func newTransport(layer *streamLayer, timeout time.Duration, reach func() uint64, logger hclog.Logger) *transport {
 	return &transport{
 		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 			Stream: layer, MaxPool: 3, Timeout: timeout, Logger: logger.Named("raft-net"), MsgpackUseNewTimeFormat: true,
@@ -135,9 +139,31 @@ func newTransport(layer *streamLayer, timeout time.Duration, logger hclog.Logger
 			// of its term, and Shutdown does not return.
 			MaxRPCsInFlight: 1,
 		}),
-		logger: logger, now: time.Now,
+		logger: logger, now: time.Now, reach: reach,
 		sent: map[raft.ServerID]sentSnapshots{}, loop: map[raft.ServerID]bool{},
 	}
+}
+
+// AppendEntries sends, with a commit index that is true whatever becomes of this
+// process.
+func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	return t.NetworkTransport.AppendEntries(id, target, t.held(args), resp)
+}
+
+// AppendEntriesPipeline would send without the look at the disk; see also
+// MaxRPCsInFlight above.
+func (t *transport) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (raft.AppendPipeline, error) {
+	return nil, raft.ErrPipelineReplicationNotSupported
+}
+
+func (t *transport) held(args *raft.AppendEntriesRequest) *raft.AppendEntriesRequest {
+	reach := t.reach()
+	if args.LeaderCommitIndex <= reach {
+		return args
+	}
+	held := *args
+	held.LeaderCommitIndex = reach
+	return &held
 }
 
 // InstallSnapshot counts, then sends.
