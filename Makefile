@@ -124,6 +124,10 @@ bench-plan: build ## `placed plan` beside hbal, proven optima and other engines'
 bench-forecast: build ## forecasts and contention beside their peers, as the tables of docs/forecasting.md
 	scripts/bench-forecast
 
+.PHONY: bench-history
+bench-history: ## what the history of 500 series costs: disk, reading, ingest
+	PLACED_BENCH=1 $(GO) test -v -count=1 -run '^TestFigures$$' ./telemetry
+
 .PHONY: soak-plan
 soak-plan: ## 1,000 stationary fleets for 24 virtual hours: the planner comes to rest and stays there
 	PLACED_SOAK=1000 scripts/gotest -count=1 -timeout 6h -run TestStationaryFleets ./planner

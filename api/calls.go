@@ -52,6 +52,11 @@ func (c *Client) Decisions(ctx context.Context, workload string, limit int, q Qu
 	return get[[]Decision](ctx, c, "/v1/decisions", limited(query, limit), q)
 }
 
+// ZoneForecasts reads how full every zone is and will be, one per resource.
+func (c *Client) ZoneForecasts(ctx context.Context, q QueryOptions) ([]ZoneForecast, Meta, error) {
+	return get[[]ZoneForecast](ctx, c, "/v1/forecast/zones", nil, q)
+}
+
 // Forecasts reads the forecasts of one host (id or name), or of all for "".
 func (c *Client) Forecasts(ctx context.Context, host string, q QueryOptions) ([]HostForecast, Meta, error) {
 	path := "/v1/forecasts"

@@ -66,6 +66,10 @@ type Why struct {
 	Lease      *Lease      `json:"lease"`
 	Decisions  []Decision  `json:"decisions"`
 	Migrations []Migration `json:"migrations"`
+	// Category of its load, null before its first profile; Forecasts of it, one
+	// per resource, with what of them may be acted upon.
+	Category  *WorkloadCategory  `json:"category"`
+	Forecasts []WorkloadForecast `json:"forecasts"`
 }
 
 // WhyNot explains why a workload is not on a host, recomputed from the stored

@@ -34,4 +34,18 @@ type HostForecast struct {
 	// load time at which a move still ends before the breach.
 	Contention *Contention `json:"contention"`
 	LeaveBy    time.Time   `json:"leave_by,omitzero"`
+	// Effects are what the calendar does within the steps.
+	Effects []ForecastEffect `json:"effects"`
+}
+
+// ForecastEffect is one thing that the calendar does to a forecast.
+type ForecastEffect struct {
+	Of    string    `json:"of"` // capacity | load
+	From  time.Time `json:"from"`
+	Until time.Time `json:"until"`
+	Why   string    `json:"why"`
+	// Factor of capacity or load: 1.5 = half as much again, 0 = none left.
+	Factor float64 `json:"factor"`
+	// Workloads whose load changes.
+	Workloads []string `json:"workloads"`
 }

@@ -84,11 +84,24 @@ func (c *Client) RaftSnapshot(ctx context.Context) (Accepted, error) {
 // SaveSnapshot reads the books as bytes that RestoreSnapshot and `placed operator
 // snapshot inspect` understand, and checks that all of them came through.
 func (c *Client) SaveSnapshot(ctx context.Context, q QueryOptions) ([]byte, Meta, error) {
+	return c.saveSnapshot(ctx, q, 0)
+}
+
+// SaveBundle is SaveSnapshot with what every workload has used in the time before:
+// the bytes of a Bundle.
+func (c *Client) SaveBundle(ctx context.Context, q QueryOptions, since time.Duration) ([]byte, Meta, error) {
+	return c.saveSnapshot(ctx, q, since)
+}
+
+func (c *Client) saveSnapshot(ctx context.Context, q QueryOptions, since time.Duration) ([]byte, Meta, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout+time.Minute)
 	defer cancel()
 	query := map[string][]string{}
 	if q.Stale {
 		query["stale"] = []string{"true"}
+	}
+	if since > 0 {
+		query["history"] = []string{since.String()}
 	}
 	answer, err := c.send(ctx, http.MethodGet, "/v1/operator/snapshot", query, nil, "")
 	if err != nil {

@@ -15,4 +15,10 @@ type Policy struct {
 	MovesPerPass   int64   `json:"moves_per_pass"`
 	MovesInFlight  int64   `json:"moves_in_flight"`
 	ChurnPerHour   int64   `json:"churn_per_hour"`
+	// Off at zero: room for so many failed hosts per zone, bounds of the moves
+	// under way per host and of their bandwidth (bytes per second), consolidation.
+	ReserveHosts      int64 `json:"reserve_hosts"`
+	MovesPerHost      int64 `json:"moves_per_host"`
+	BandwidthInFlight int64 `json:"bandwidth_in_flight"`
+	Consolidate       bool  `json:"consolidate"`
 }

@@ -37,12 +37,22 @@ type Status struct {
 	Automation string    `json:"automation"` // observe | recommend | auto
 	Paused     bool      `json:"paused"`
 	// Counts over the books.
-	Hosts       int `json:"hosts"`
-	HostsAlive  int `json:"hosts_alive"`
-	Voters      int `json:"voters"`
-	VotersAlive int `json:"voters_alive"`
-	Workloads   int `json:"workloads"`
-	Contentions int `json:"contentions"` // predicted now
+	Hosts      int `json:"hosts"`
+	HostsAlive int `json:"hosts_alive"`
+	// HostsOverbooked hold more than they can give: nothing is granted toward them.
+	HostsOverbooked int `json:"hosts_overbooked"`
+	Voters          int `json:"voters"`
+	VotersAlive     int `json:"voters_alive"`
+	Workloads       int `json:"workloads"`
+	Contentions     int `json:"contentions"` // predicted now
+	// Rules in force, and how many of the hard ones are broken as the books
+	// stand.
+	Rules       int `json:"rules"`
+	RulesBroken int `json:"rules_broken"`
+	// CalendarSources are written; CalendarNow says in words what of them holds
+	// now.
+	CalendarSources int      `json:"calendar_sources"`
+	CalendarNow     []string `json:"calendar_now"`
 	// MigrationsActive are under way, MigrationsTotal have committed since
 	// the cluster began, MigrationsFailed ended without a commit.
 	MigrationsActive int    `json:"migrations_active"`

@@ -21,7 +21,10 @@ type Workload struct {
 	Port      int64   `json:"port,omitempty"`
 	Pinned    bool    `json:"pinned"`
 	// ManagedBy names another manager, whose workloads are never touched.
+	// "external" is what placed only observes.
 	ManagedBy string `json:"managed_by,omitempty"`
+	// Group under which rules and the calendar speak about many workloads.
+	Group string `json:"group,omitempty"`
 	// CooldownUntil is load time; absent when the workload may move.
 	CooldownUntil time.Time `json:"cooldown_until,omitzero"`
 	// Lease is the id of the active lease, if there is one.

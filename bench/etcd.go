@@ -98,12 +98,16 @@ func (e *etcd) leader(ctx context.Context, agree int) (int, error) {
 	return 0, errors.New("the members name no leader together")
 }
 
-// put and batch are workers of a closed loop against the leader.
-func (e *etcd) worker(ctx context.Context, operations int) (worker, error) {
+// workers makes clients of a closed loop against the leader.
+func (e *etcd) workers(ctx context.Context, operations int) (func() (worker, error), error) {
 	leader, err := e.leader(ctx, 3)
 	if err != nil {
-		return worker{}, err
+		return nil, err
 	}
+	return func() (worker, error) { return e.worker(leader, operations) }, nil
+}
+
+func (e *etcd) worker(leader, operations int) (worker, error) {
 	c, err := e.client(e.endpoints[leader])
 	if err != nil {
 		return worker{}, err

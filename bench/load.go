@@ -19,8 +19,9 @@ type worker struct {
 
 // outcome of one closed loop.
 type outcome struct {
-	perSecond float64 // operations
-	latencies []time.Duration
+	operations int     // all of them, the warm-up's too
+	perSecond  float64 // operations
+	latencies  []time.Duration
 }
 
 // loop runs clients for a while, after a warm-up of a quarter of it.
@@ -42,12 +43,14 @@ func loop(ctx context.Context, clients int, measure time.Duration, make func() (
 	end := warm.Add(measure)
 	var mu sync.Mutex
 	var all []time.Duration
+	requests := 0
 	var failed error
 	var group sync.WaitGroup
 	for _, w := range workers {
 		group.Go(func() {
 			var own []time.Duration
 			var err error
+			sent := 0
 			for err == nil {
 				begin := time.Now()
 				if begin.After(end) {
@@ -56,13 +59,14 @@ func loop(ctx context.Context, clients int, measure time.Duration, make func() (
 				attempt, cancel := context.WithTimeout(ctx, 10*time.Second)
 				err = w.work(attempt)
 				cancel()
+				sent++
 				if now := time.Now(); err == nil && now.After(warm) && now.Before(end) {
 					own = append(own, now.Sub(begin))
 				}
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			all, failed = append(all, own...), errors.Join(failed, err)
+			all, requests, failed = append(all, own...), requests+sent, errors.Join(failed, err)
 		})
 	}
 	group.Wait()
@@ -73,7 +77,7 @@ func loop(ctx context.Context, clients int, measure time.Duration, make func() (
 		return outcome{}, fmt.Errorf("no request was answered in %s", measure)
 	}
 	slices.Sort(all)
-	return outcome{perSecond: float64(len(all)*workers[0].operations) / measure.Seconds(), latencies: all}, nil
+	return outcome{operations: requests * workers[0].operations, perSecond: float64(len(all)*workers[0].operations) / measure.Seconds(), latencies: all}, nil
 }
 
 // quantile of sorted values.

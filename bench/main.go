@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -18,6 +19,7 @@ type settings struct {
 	placed, etcd string // binaries
 	dir          string
 	rows         []string
+	clients      []int // of the throughput rows
 	rounds       int
 	measure      time.Duration // one closed loop
 	latency      time.Duration // the run at 200/s
@@ -33,6 +35,8 @@ func main() {
 	flag.StringVar(&s.placed, "placed", "", "the placed binary")
 	flag.StringVar(&s.etcd, "etcd", "etcd", "the etcd binary")
 	flag.StringVar(&s.dir, "dir", "", "where the processes keep their data; on the disk to be measured")
+	clients := flag.String("clients", "1,16,64", "how many clients the throughput rows have, one after the other")
+	measure := flag.Duration("measure", 0, "one closed loop of a throughput row (5 s; 2 s in the short form)")
 	kills := flag.Int("kills", 0, "kills of each leader (20; 2 in the short form)")
 	flag.Parse()
 	if *short {
@@ -41,7 +45,18 @@ func main() {
 	if *kills > 0 {
 		s.kills = *kills
 	}
+	if *measure > 0 {
+		s.measure = *measure
+	}
 	s.rows = strings.Split(*rows, ",")
+	for _, n := range strings.Split(*clients, ",") {
+		count, err := strconv.Atoi(n)
+		if err != nil || count < 1 {
+			fmt.Fprintf(os.Stderr, "bench: -clients: %q is not a number of clients\n", n)
+			os.Exit(2)
+		}
+		s.clients = append(s.clients, count)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, s); err != nil {

@@ -216,12 +216,16 @@ func (p *placed) granted(batch api.LeaseBatch) error {
 	return nil
 }
 
-// worker is a client of the leader, by the product's own Go client.
-func (p *placed) worker(ctx context.Context, operations int) (worker, error) {
+// workers makes clients of the leader, by the product's own Go client.
+func (p *placed) workers(ctx context.Context, operations int) (func() (worker, error), error) {
 	leader, err := p.leader(ctx)
 	if err != nil {
-		return worker{}, err
+		return nil, err
 	}
+	return func() (worker, error) { return p.worker(leader, operations) }, nil
+}
+
+func (p *placed) worker(leader, operations int) (worker, error) {
 	c, err := p.client(leader)
 	if err != nil {
 		return worker{}, err

@@ -114,6 +114,9 @@ type Config struct {
 	// on [a tenth]. Rows in order of time are thus judged on the newest. It is
 	// refused without EarlyStop.
 	Validation int
+	// Stop, if not nil, is asked before every tree; when it says yes, training
+	// ends with ErrStopped.
+	Stop func() bool
 }
 
 // withDefaults fills in and checks a configuration for b.

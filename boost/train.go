@@ -1,6 +1,7 @@
 package boost
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -18,8 +19,15 @@ func Train(b *Binned, target, weight []float32, cfg Config, par Par) (*Model, er
 	if err != nil {
 		return nil, fmt.Errorf("train boosted trees: %w", err)
 	}
-	return t.run(), nil
+	m := t.run()
+	if m == nil {
+		return nil, ErrStopped
+	}
+	return m, nil
 }
+
+// ErrStopped says that Config.Stop has ended a training.
+var ErrStopped = errors.New("train boosted trees: stopped before the end")
 
 func newTrainer(b *Binned, target, weight []float32, cfg Config, par Par) (*trainer, error) {
 	if b.err != nil {
@@ -109,6 +117,7 @@ type trainer struct {
 	pool                   []*histogram
 }
 
+// run grows the trees; nil when it was stopped.
 func (t *trainer) run() *Model {
 	m := &Model{Loss: t.cfg.Loss, Cols: t.binned.Cols}
 	m.Base = t.cfg.Loss.base(t.target[:t.train], head(t.weight, t.train))
@@ -120,6 +129,9 @@ func (t *trainer) run() *Model {
 		least = t.judge()
 	}
 	for len(m.trees) < t.cfg.Trees {
+		if t.cfg.Stop != nil && t.cfg.Stop() {
+			return nil
+		}
 		t.draw()
 		t.differentiate()
 		grown := t.grow()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 	_ "time/tzdata" // a hypervisor need not have zone files
 
@@ -34,6 +35,8 @@ type Config struct {
 type Feed struct {
 	// Name of the source, unique.
 	Name, Path string
+	// Text is the file itself, in place of a path.
+	Text string
 	// Zone (IANA) of times that name none [UTC].
 	Zone string
 	// Entry is what every event becomes: kind, whom it is about and the
@@ -147,6 +150,9 @@ func (c *Calendar) Expand(now time.Time) ([]Source, error) {
 }
 
 func (f Feed) expand(zone *time.Location, now, until time.Time) ([]fleet.CalendarEntry, error) {
+	if f.Text != "" {
+		return ReadICS(f.Name, strings.NewReader(f.Text), zone, f.Entry, now, until)
+	}
 	file, err := os.Open(f.Path)
 	if err != nil {
 		return nil, err

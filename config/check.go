@@ -178,6 +178,9 @@ func (k *checker) workloads() {
 		if !slices.ContainsFunc(c.Drivers, func(d *Driver) bool { return d.Name == w.Driver }) {
 			k.add(key+".driver", "add a block driver \""+w.Driver+"\", or name one that is there", "there is no driver %q", w.Driver)
 		}
+		if !isName(w.Group) {
+			k.add(key+".group", nameRemedy, "%q is no name", w.Group)
+		}
 		if size, err := w.Size.parse(); err != nil || size <= 0 {
 			k.add(key+".size", `write it with a unit, for example "64MiB"`, "%q is no size", w.Size)
 		}
@@ -299,6 +302,7 @@ func (k *checker) policy() {
 	}{
 		{"policy.hold_passes", p.HoldPasses, 1}, {"policy.moves_per_pass", p.MovesPerPass, 1},
 		{"policy.moves_in_flight", p.MovesInFlight, 1}, {"policy.churn_per_hour", p.ChurnPerHour, 0},
+		{"policy.reserve_hosts", p.ReserveHosts, 0}, {"policy.moves_per_host", p.MovesPerHost, 0},
 	} {
 		if v.value < v.least {
 			k.add(v.key, fmt.Sprintf("use %d or more", v.least), "%d is too small", v.value)

@@ -128,6 +128,7 @@ type Workload struct {
 	Port      int               `hcl:"port,optional"` // stable TCP port on every host's traffic address, 0 = none
 	Priority  int               `hcl:"priority,optional"`
 	Tolerance float64           `hcl:"tolerance,optional"` // of interruptions, 0 to 1
+	Group     string            `hcl:"group,optional"`     // by which rules and calendar mean it
 	Settings  map[string]string `hcl:"settings,optional"`  // for its driver
 
 	// HistoryFile is a CSV of recorded load that the host learns from before
@@ -177,6 +178,11 @@ type Policy struct {
 	MovesPerPass  int      `hcl:"moves_per_pass,optional"`
 	MovesInFlight int      `hcl:"moves_in_flight,optional"`
 	ChurnPerHour  int      `hcl:"churn_per_hour,optional"`
+	// Off at zero.
+	ReserveHosts      int   `hcl:"reserve_hosts,optional"`
+	MovesPerHost      int   `hcl:"moves_per_host,optional"`
+	BandwidthInFlight Bytes `hcl:"bandwidth_in_flight,optional"` // per second
+	Consolidate       bool  `hcl:"consolidate,optional"`
 }
 
 // Limits bound what the agent uses of its host.

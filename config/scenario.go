@@ -136,8 +136,9 @@ type ScenarioDecider struct {
 	Name string  `hcl:"name,label"`
 	Kind string  `hcl:"kind"`
 	Z    float64 `hcl:"z,optional"`
-	// MinGain and the risks are those of planner.Ahead.
+	// MinGain, KeepFree and the risks are those of planner.Ahead.
 	MinGain    float64 `hcl:"min_gain,optional"`
+	KeepFree   float64 `hcl:"keep_free,optional"`
 	SourceRisk float64 `hcl:"source_risk,optional"`
 	TargetRisk float64 `hcl:"target_risk,optional"`
 }
@@ -306,7 +307,7 @@ func (s Scenario) check(name string) Problems {
 		add("add at least one, such as decider \"ours\" { kind = \"placed\" }", "there is no decider block")
 	}
 	for _, d := range s.Deciders {
-		if kinds := []string{"nothing", "reactive", "persistence", "oracle", "placed", "ahead"}; !slices.Contains(kinds, d.Kind) {
+		if kinds := []string{"nothing", "reactive", "persistence", "oracle", "placed", "ahead", "oracle-ahead"}; !slices.Contains(kinds, d.Kind) {
 			add("use one of "+strings.Join(kinds, ", "), "decider %s: %q is no kind", d.Name, d.Kind)
 		}
 	}

@@ -29,7 +29,7 @@ func TestScenarioVariables(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Pool.Traces != "bitbrains" || len(s.Budget.PerDay) != 2 || s.Budget.PerDay[1] != 0.2 || s.Policy.Quantile != 0.5 {
+	if s.Pool.Traces != "bitbrains" || len(s.Budget.PerDay) != 2 || s.Budget.PerDay[1] != 0.2 || s.Policy.Quantile != 0.8 {
 		t.Errorf("%+v", s)
 	}
 	for _, d := range s.Deciders {

@@ -44,7 +44,10 @@ type Config struct {
 	// Liveness is what gossip says of every host right now.
 	Liveness func() map[fleet.HostID]fleet.Liveness
 	Model    predictor.Model
-	Clock    fleet.LoadClock
+	// Foresights bend the forecasts of Model, and say where none may be acted
+	// upon; nil = Model alone.
+	Foresights *Foresights
+	Clock      fleet.LoadClock
 	// Pass is the time between two passes, StaleAfter the age at which a
 	// host's report no longer counts; machine time.
 	Pass       time.Duration
@@ -71,6 +74,7 @@ type Controller struct {
 	streaks  []fleet.BreachStreak
 	tick     int64 // load tick of the streaks
 	recorder *recorder
+	felt     *experiences
 	sent     map[fleet.LeaseID]time.Time // last dispatch
 }
 
@@ -86,7 +90,7 @@ func New(cfg Config) *Controller {
 	if cfg.LeaseTTL == 0 {
 		cfg.LeaseTTL = LeaseTTL
 	}
-	return &Controller{cfg: cfg, log: cfg.Logger.Named("controller"), pass: newTurn()}
+	return &Controller{cfg: cfg, log: cfg.Logger.Named("controller"), pass: newTurn(), felt: newExperiences()}
 }
 
 // Run runs the passes of one term, until ctx ends with the leadership.
@@ -150,7 +154,7 @@ func (c *Controller) WhyNot(workload fleet.WorkloadID, host fleet.HostID) (fleet
 // Move runs a pass at once for an operator's request and returns what it
 // decided, with the lease when one was granted.
 func (c *Controller) Move(ctx context.Context, request fleet.Request) (fleet.Decision, *fleet.Lease, error) {
-	if !c.leading() {
+	if !c.Leading() {
 		return fleet.Decision{}, nil, ErrNotLeader
 	}
 	if err := c.pass.take(ctx); err != nil {
@@ -182,7 +186,8 @@ func (c *Controller) Move(ctx context.Context, request fleet.Request) (fleet.Dec
 	return fleet.Decision{}, nil, fmt.Errorf("move %s: the pass made no decision about it", request.Workload)
 }
 
-func (c *Controller) leading() bool {
+// Leading says whether this agent runs passes now.
+func (c *Controller) Leading() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.clock != nil
@@ -202,6 +207,9 @@ func (c *Controller) runPass(ctx context.Context) error {
 	}
 	view := c.buildView()
 	plan, streaks := planner.Plan(view, c.cfg.Model, nil)
+	if c.cfg.Foresights != nil {
+		c.cfg.Foresights.name(plan.Forecasts)
+	}
 	c.mu.Lock()
 	c.view, c.latest = view, plan
 	if tick := fleet.TickOf(view.Now); tick != c.tick {
@@ -227,7 +235,7 @@ func sameTick(before, now []fleet.BreachStreak) []fleet.BreachStreak {
 	for i := range out {
 		for _, old := range before {
 			if old.Host == out[i].Host && old.Resource == out[i].Resource {
-				out[i].Passes = old.Passes
+				out[i].Passes, out[i].Clear = old.Passes, min(out[i].Clear, old.Clear)
 			}
 		}
 	}
@@ -255,6 +263,21 @@ func (c *Controller) buildView() fleet.View {
 		view.Hosts[i].Liveness = l
 	}
 	c.cfg.Reports.Fill(&view, now, c.cfg.StaleAfter)
+	c.cfg.Books.Read(func(s *fsm.State) {
+		for i := range view.Workloads {
+			p, ok := s.Profile(view.Workloads[i].ID)
+			if ok && p.Category != string(predictor.CategoryUnknown) {
+				view.Workloads[i].Category = p.Category
+			}
+			if ok {
+				view.Workloads[i].Hours = usualDay(p.Blob)
+			}
+		}
+	})
+	view.Experiences = c.felt.observe(view, c.cfg.Reports)
+	if c.cfg.Foresights != nil {
+		c.cfg.Foresights.Fill(&view)
+	}
 	c.cfg.Reports.Forget(func(id fleet.WorkloadID) bool {
 		_, ok := slices.BinarySearchFunc(view.Workloads, id, func(w fleet.WorkloadView, id fleet.WorkloadID) int {
 			return compareIDs(w.ID, id)
@@ -322,14 +345,15 @@ func clip(s string) string {
 // waiting returns granted leases that their source has not begun for a while.
 func (c *Controller) waiting() []fleet.Lease {
 	now := c.cfg.Now()
-	view := c.cfg.Books.View()
+	var migrations []fleet.Lease
+	c.cfg.Books.Read(func(s *fsm.State) { migrations = s.Migrations() })
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var out []fleet.Lease
 	active := map[fleet.LeaseID]bool{}
-	for _, l := range view.Leases {
+	for _, l := range migrations {
 		active[l.ID] = true
-		if l.State != fleet.Granted || l.Kind != fleet.LeaseMigration {
+		if l.State != fleet.Granted {
 			continue
 		}
 		last, sent := c.sent[l.ID]
@@ -382,14 +406,15 @@ func (c *Controller) host(id fleet.HostID) (host fleet.Host, ok bool) {
 // expireLeases proposes the end of leases whose holder has fallen silent. Past
 // granted the books turn that into uncertain: nothing is freed by a time-out.
 func (c *Controller) expireLeases(ctx context.Context) error {
-	view := c.cfg.Books.View()
+	var leases []fleet.Lease
+	c.cfg.Books.Read(func(s *fsm.State) { leases = s.Leases() })
 	c.mu.Lock()
 	clock := c.clock
 	c.mu.Unlock()
 	if clock == nil {
 		return ErrNotLeader
 	}
-	for _, id := range clock.expired(view.Leases, c.cfg.Now()) {
+	for _, id := range clock.expired(leases, c.cfg.Now()) {
 		c.log.Warn("lease expired: its holder has not renewed it", "lease", id)
 		result, err := c.cfg.Books.Propose(ctx, fsm.Expire{Lease: id})
 		if err != nil {

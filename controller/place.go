@@ -12,11 +12,11 @@ import (
 // the first time. The lease must be claimed by registering the workload, or
 // released; otherwise it expires.
 func (c *Controller) Place(ctx context.Context, w fleet.Workload) (fleet.Lease, error) {
-	if !c.leading() {
+	if !c.Leading() {
 		return fleet.Lease{}, ErrNotLeader
 	}
 	result, err := c.cfg.Books.Propose(ctx, fsm.Grant{Workload: w.ID, Destination: w.Owner, Kind: fleet.LeasePlacement,
-		Type: fleet.Requested, Reservation: w.Reservation, Reason: "first start"})
+		Type: fleet.Requested, Reservation: w.Reservation, Group: w.Group, Reason: "first start"})
 	if err != nil {
 		return fleet.Lease{}, fmt.Errorf("asking the books for room for %s: %w", w.ID, err)
 	}

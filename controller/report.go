@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/placed-dev/placed/fleet"
+	"github.com/placed-dev/placed/predictor"
 )
 
 // Report is what a host tells every voter, every report interval with jitter.
@@ -25,6 +26,8 @@ type Report struct {
 	Bandwidth  int64            `json:"bandwidth"`
 	Workloads  []WorkloadReport `json:"workloads"`
 	Migrations []fleet.Progress `json:"migrations,omitempty"`
+	// Trips are the round-trip times to the zones that this host has sampled.
+	Trips []ZoneTrip `json:"trips,omitempty"`
 }
 
 // WorkloadReport is the part of a report about one workload.
@@ -42,6 +45,17 @@ type WorkloadReport struct {
 	// Series carry the features of the newest tick, and either the newest
 	// residual or, when the voter asked for it, a day of them.
 	Series []fleet.Series `json:"series"`
+	// Description, once a load day until the leader has answered it.
+	Description *Description `json:"description,omitempty"`
+}
+
+// Description is what the category of a workload is found from: one day's look at
+// the shape of its load.
+type Description struct {
+	Day     int64            `json:"day"` // of load time, since 1970
+	Traits  predictor.Traits `json:"traits"`
+	Diurnal bool             `json:"diurnal"`
+	Shares  predictor.Shares `json:"shares"`
 }
 
 // Ack answers a report.
@@ -49,4 +63,7 @@ type Ack struct {
 	// Full asks for a day of residuals and recent ticks with the next report:
 	// this voter has none, or missed some.
 	Full bool `json:"full"`
+	// Members are the categories of described workloads, from the leader alone;
+	// the host puts them into the books with its next profile.
+	Members map[fleet.WorkloadID]predictor.Membership `json:"members,omitempty"`
 }

@@ -25,6 +25,8 @@ type Reports struct {
 	series map[seriesKey]*seriesMemory
 	demand map[fleet.WorkloadID]*ring // millicores per tick
 	totals map[fleet.HostID]*ring     // millicores per tick, all of the host
+	// distances are the round-trip times between zones, as last shown.
+	distances map[zonePair]time.Duration
 }
 
 type hostReport struct {
@@ -51,6 +53,8 @@ func NewReports() *Reports {
 		series: map[seriesKey]*seriesMemory{},
 		demand: map[fleet.WorkloadID]*ring{},
 		totals: map[fleet.HostID]*ring{},
+
+		distances: map[zonePair]time.Duration{},
 	}
 }
 
@@ -107,8 +111,8 @@ func (r *Reports) addSeries(s fleet.Series) bool {
 		m = &seriesMemory{}
 		r.series[key] = m
 	}
-	if len(s.Residuals) > 1 {
-		m.full = true
+	if len(s.Residuals) > 1 || len(s.Features) == 0 {
+		m.full = true // one without features has no residuals to wait for
 	}
 	if s.Tick >= m.newest.Tick || m.newest.FeatureVersion != s.FeatureVersion {
 		// More than one tick without news: the day has a hole that the
@@ -177,6 +181,7 @@ func (r *Reports) Fill(view *fleet.View, now time.Time, staleAfter time.Duration
 		}
 		w.Series = r.seriesOf(w.ID)
 	}
+	r.trips(view, now, staleAfter)
 }
 
 // seriesOf returns the series of one workload, sorted by resource. The slices

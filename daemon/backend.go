@@ -77,6 +77,9 @@ func (b backend) Status(ctx context.Context) (api.Status, error) {
 		if alive {
 			s.HostsAlive++
 		}
+		if h.Overbooked {
+			s.HostsOverbooked++
+		}
 		if h.Voter {
 			s.Voters++
 			if alive {
@@ -99,6 +102,10 @@ func (b backend) Status(ctx context.Context) (api.Status, error) {
 		s.MigrationsTotal, s.MigrationsFailed = state.Ended()
 	})
 	s.Problems = append(s.Problems, b.problems(view, known)...)
+	rules, broken := b.brokenRules()
+	s.Rules, s.RulesBroken = rules, len(broken)
+	s.Problems = append(s.Problems, broken...)
+	s.CalendarSources, s.CalendarNow = b.calendarNow(view.Now)
 	s.Healthy = len(s.Problems) == 0
 	return s, nil
 }
@@ -123,7 +130,7 @@ func (b backend) problems(view fleet.View, leader bool) []api.Problem {
 			out = append(out, api.Problem{Code: "host_stale", Host: string(h.ID), Message: fmt.Sprintf("%s does not report its load", h.Name), Hint: "see its agent's log"})
 		}
 		if h.Overbooked {
-			out = append(out, api.Problem{Code: "overbooked", Host: string(h.ID), Message: fmt.Sprintf("%s holds more than it can give", h.Name), Hint: "drain it or raise its capacity; nothing is granted toward it"})
+			out = append(out, b.overbooked(h)...)
 		}
 	}
 	out = append(out, b.absent(view)...)
@@ -134,6 +141,24 @@ func (b backend) problems(view fleet.View, leader bool) []api.Problem {
 		}
 	}
 	return out
+}
+
+// overbooked says in words how reality exceeds the books of a host.
+func (b backend) overbooked(h fleet.HostView) []api.Problem {
+	why, verified := "", false
+	b.d.replica.Read(func(s *fsm.State) {
+		_, why = s.Overbooked(h.ID)
+		verified = s.Verified(h.ID)
+	})
+	switch {
+	case why == "" && verified:
+		return nil // over since the view was made
+	case why == "":
+		return []api.Problem{{Code: "unverified", Host: string(h.ID), Message: fmt.Sprintf("%s has not said what it runs since the books were restored", h.Name),
+			Hint: "start `placed agent` there; until then nothing is granted toward it"}}
+	}
+	return []api.Problem{{Code: "overbooked", Host: string(h.ID), Message: fmt.Sprintf("%s is overbooked: %s", h.Name, why),
+		Hint: "drain it, or give it back what it lacks; nothing is granted toward it"}}
 }
 
 // absent lists workloads that their owner, alive and reporting, does not run.
@@ -369,6 +394,7 @@ func (b backend) Forecasts(ctx context.Context, host string) ([]api.HostForecast
 		}
 		shown := httpapi.ForecastOf(f, h.Allocatable().Get(f.Resource))
 		shown.Quantile = quantile
+		shown.Effects = b.effects(f, h)
 		if f.Resource == fleet.CPU {
 			shown.History = []api.Point{}
 			for _, p := range answer.Demand[h.ID] {
@@ -403,6 +429,11 @@ func (b backend) Why(ctx context.Context, workload string) (api.Why, error) {
 		}
 	}
 	answer.Workload = httpapi.WorkloadOf(w, leaseID)
+	answer.Forecasts = []api.WorkloadForecast{}
+	if seen, err := b.d.foresight(ctx, foresightRequest{Workload: id}); err == nil && seen.Forecasts != nil {
+		answer.Forecasts = seen.Forecasts // without them the rest is still worth showing
+	}
+	b.d.replica.Read(func(s *fsm.State) { answer.Category = categoryOf(s, id) })
 	owner := b.d.ref(w.Owner).Name
 	switch {
 	case answer.Lease != nil:

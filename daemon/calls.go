@@ -19,13 +19,19 @@ const (
 	callWhyNot    = "why-not"    // any host → leader
 	callMigrate   = "migrate"    // leader → source: carry out a lease
 	callAsk       = "ask"        // host → host: your durable word on a cutover
+	callTimeline  = "timeline"   // any agent → host: what its workloads have used
 	callHistory   = "history"    // destination → source: a workload's history
 	// voter → voter: log positions and clock; any host → leader: the servers;
 	// voter → leader: an operator's change of them
 	callServerStats = "server-stats"
 	callServers     = "servers"
 	callQuorum      = "quorum"
-	callLeases      = "leases" // host without the log → voter: an operator's reserves and releases
+	callBuild       = "build"     // any host → any host: version and newest feature level
+	callExamples    = "examples"  // leader → host: rows of a workload's history
+	callBlob        = "blob"      // any host → voter: a model by its hash
+	callKeepBlob    = "keep-blob" // leader → voter: keep a model
+	callForesight   = "foresight" // host without the log → voter: what is foreseen of a workload
+	callLeases      = "leases"    // host without the log → voter: an operator's reserves and releases
 )
 
 // codeRefused answers what cannot be done as things are.
@@ -112,9 +118,9 @@ type historyRequest struct {
 	Workload fleet.WorkloadID `json:"workload"`
 }
 
-// historyAnswer carries the marshalled predictor.Series per resource.
+// historyAnswer is everything that follows a workload.
 type historyAnswer struct {
-	Series map[fleet.Resource][]byte `json:"series"`
+	carried
 }
 
 type empty struct{}

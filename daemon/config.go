@@ -21,8 +21,10 @@ type Config struct {
 	Cluster string
 	// Host is what this host registers as. Host.Voter says that it holds a
 	// copy of the log.
-	Host    fleet.Host
-	DataDir string
+	Host fleet.Host
+	// Measured amounts of its capacity follow the machine.
+	Measured Measured
+	DataDir  string
 
 	Transport transport.Config
 	// Servers are the first voters; an agent that holds the log bootstraps

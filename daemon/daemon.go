@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/placed-dev/placed/consensus"
@@ -55,6 +56,11 @@ type Daemon struct {
 	moves      *moves
 	histories  *histories
 	reports    *controller.Reports
+	categories *controller.Categories
+	foresights *controller.Foresights
+	library    *library
+	models     *models
+	trainer    *controller.Trainer
 	reporter   *reporter
 	controller *controller.Controller
 	sight      *sight
@@ -63,8 +69,10 @@ type Daemon struct {
 	listener   net.Listener
 	operator   net.Listener // placed local
 
-	clockOffset clockCell  // of this leader to the voters' median
-	fatal       chan error // first error that must end the process
+	clockOffset clockCell     // of this leader to the voters' median
+	fatal       chan error    // first error that must end the process
+	knows       uint64        // newest feature level of this build
+	look        time.Duration // between two looks at this host
 	intervals   atomic.Pointer[intervals]
 	closers     []func() // undo of New, last first
 }
@@ -78,7 +86,7 @@ func New(cfg Config) (_ *Daemon, err error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	d := &Daemon{cfg: cfg, self: cfg.Host.ID, clock: cfg.Clock, log: cfg.Logger.Named("agent"), fatal: make(chan error, 1)}
+	d := &Daemon{cfg: cfg, self: cfg.Host.ID, clock: cfg.Clock, log: cfg.Logger.Named("agent"), fatal: make(chan error, 1), knows: fsm.FeatureLevel, look: observeEvery}
 	d.intervals.Store(&intervals{cfg.Sample, cfg.Report})
 	defer func() {
 		if err != nil {
@@ -166,6 +174,11 @@ func (d *Daemon) openTransport() (err error) {
 	return nil
 }
 
+// logSize is what the file of the log occupies from the start. The 18,000 newest
+// entries, as many as there are before older ones go, fit into it if each is one
+// grant.
+const logSize = 32 << 20
+
 func (d *Daemon) openConsensus() (err error) {
 	d.replica = fsm.NewReplica(d.fail)
 	d.books = &books{self: d.self, replica: d.replica, peers: d.peers, voters: d.cfg.voters, clock: d.clock, log: d.cfg.Logger.Named("books")}
@@ -174,7 +187,7 @@ func (d *Daemon) openConsensus() (err error) {
 		return nil
 	}
 	d.node, err = consensus.New(consensus.Config{
-		ID: string(d.self), Cluster: d.cfg.Cluster, Dir: d.cfg.raftDir(), Advertise: d.cfg.Host.Address,
+		ID: string(d.self), Cluster: d.cfg.Cluster, Dir: d.cfg.raftDir(), LogSize: logSize, Advertise: d.cfg.Host.Address,
 		Stream: raftStream{d.transport.Listen(transport.Raft), d.transport}, Replica: d.replica,
 		Verify: fsm.Verify, Bundle: (&stamper{d: d}).bundle,
 		Bootstrap: d.cfg.Servers, Timeouts: d.cfg.Timeouts, OnFatal: d.fail, Logger: d.cfg.Logger.Named("consensus"),
@@ -227,7 +240,10 @@ func (d *Daemon) openTelemetry() (err error) {
 		}
 	})
 	d.series = newSeriesSet(d.history, d.cfg.Logger.Named("history"))
-	d.reports = controller.NewReports()
+	d.reports, d.categories = controller.NewReports(), controller.NewCategories()
+	d.library = &library{blobs: &blobs{dir: d.path("models")}, d: d, log: d.cfg.Logger.Named("models")}
+	d.models = &models{library: d.library, books: d.books, series: d.series, categories: d.categories, log: d.cfg.Logger.Named("models")}
+	d.foresights = controller.NewForesights(d.models.pool)
 	return nil
 }
 
@@ -316,13 +332,17 @@ func (d *Daemon) buildController() error {
 	}
 	d.reporter = &reporter{
 		self: d.self, boot: rand.Text(), clock: d.clock, inventory: d.inventory, sampler: sampler, ticks: telemetry.NewAccumulator(),
-		series: d.series, books: d.books, peers: d.peers, reports: d.reports, progress: d.ownMoves,
+		series: d.series, books: d.books, peers: d.peers, reports: d.reports, answer: d.answer, progress: d.ownMoves, alone: d.cfg.Measured.CPU, trips: d.zoneTrips,
 		intervals: func() (time.Duration, time.Duration) { i := d.intervals.Load(); return i.sample, i.report },
 		log:       d.cfg.Logger.Named("reporter"),
 	}
 	d.controller = controller.New(controller.Config{
-		Books: d.books, Agents: agents{d}, Reports: d.reports, Liveness: d.liveness, Model: predictor.Baseline{}, Clock: d.clock,
+		Books: d.books, Agents: agents{d}, Reports: d.reports, Liveness: d.liveness, Model: predictor.Baseline{}, Foresights: d.foresights, Clock: d.clock,
 		Pass: d.cfg.Pass, StaleAfter: d.cfg.staleAfter(), Now: time.Now, Logger: d.cfg.Logger,
+	})
+	d.trainer = controller.NewTrainer(controller.TrainerConfig{
+		Books: d.books, Examples: d.askExamples, Keep: d.library.spread, Held: d.library.has, Leading: d.controller.Leading,
+		Categories: d.categories, Clock: d.clock, Now: time.Now, Logger: d.cfg.Logger,
 	})
 	d.sight = &sight{d: d}
 	return nil
@@ -351,7 +371,11 @@ func (a agents) Migrate(ctx context.Context, source fleet.Host, lease fleet.Leas
 }
 
 func (d *Daemon) openAPI() (err error) {
-	d.http, err = httpapi.New(httpapi.Config{Backend: backend{d}, Logger: d.cfg.Logger.Named("http"), Version: d.cfg.Version})
+	registry := prometheus.NewRegistry()
+	if err := registry.Register(newGateCollector(d.series)); err != nil {
+		return err
+	}
+	d.http, err = httpapi.New(httpapi.Config{Backend: backend{d}, Registry: registry, Logger: d.cfg.Logger.Named("http"), Version: d.cfg.Version})
 	if err != nil {
 		return err
 	}
@@ -406,6 +430,7 @@ func (d *Daemon) lead(ctx context.Context) error {
 	work.Go(func() error { return d.autopilot(ctx) })
 	work.Go(func() error { return d.watchClock(ctx) })
 	work.Go(func() error { return d.compareBooks(ctx) })
+	work.Go(func() error { return d.expandCalendar(ctx) })
 	return work.Wait()
 }
 

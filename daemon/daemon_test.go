@@ -34,6 +34,8 @@ type site struct {
 	dir   string
 	hosts []string // ids
 	ips   []string
+	// prepare, if set, changes an agent before it runs.
+	prepare func(i int, d *Daemon)
 }
 
 const cluster = "test-cluster"
@@ -50,7 +52,8 @@ func newSite(t *testing.T, subnet int) *site {
 	}
 	for i := range 3 {
 		s.hosts = append(s.hosts, fmt.Sprintf("00000000-0000-4000-8000-00000000000%d", i+1))
-		s.ips = append(s.ips, fmt.Sprintf("127.%d.0.%d", subnet, i+1))
+		// The process's number keeps two runs of the tests on one machine apart.
+		s.ips = append(s.ips, fmt.Sprintf("127.%d.%d.%d", subnet, os.Getpid()%256, i+1))
 		certPEM, keyPEM, err := ca.Issue(transport.RoleVoter, fleet.HostID(s.hosts[i]), []string{s.ips[i]}, time.Hour)
 		if err != nil {
 			t.Fatal(err)
@@ -134,6 +137,9 @@ func (s *site) start(i int) (d *Daemon, stop func()) {
 	d, err = New(cfg)
 	if err != nil {
 		s.t.Fatal(err)
+	}
+	if s.prepare != nil {
+		s.prepare(i, d)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

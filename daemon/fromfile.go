@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net"
 	"net/netip"
@@ -99,6 +100,7 @@ func (c *Config) host(f config.Config) error {
 		}
 	}
 	capacity := fleet.Vector{CPU: milli(f.Capacity.CPU), Memory: f.Capacity.Memory.Value(), Net: f.Capacity.Net.Value(), Disk: f.Capacity.Disk.Value()}
+	c.Measured = Measured{CPU: capacity.CPU == 0, Memory: capacity.Memory == 0}
 	if capacity.CPU == 0 {
 		capacity.CPU = int64(runtime.NumCPU()) * 1000
 	}
@@ -138,6 +140,20 @@ func (c *Config) host(f config.Config) error {
 	return nil
 }
 
+// grouped keeps a workload's group beside its driver's settings: both travel with
+// it, and drivers pass over what they do not know.
+func grouped(settings map[string]string, group string) map[string]string {
+	if group == "" {
+		return settings
+	}
+	out := maps.Clone(settings)
+	if out == nil {
+		out = map[string]string{}
+	}
+	out[groupSetting] = group
+	return out
+}
+
 func milli(f float64) int64 { return int64(math.Round(f * 1000)) }
 
 func (c *Config) clock(f config.Config) error {
@@ -162,6 +178,7 @@ func (c *Config) policy(f config.Config) error {
 		Quantile: milli(p.Quantile), Horizon: p.Horizon.Value(), HoldPasses: int64(p.HoldPasses), Margin: p.Margin.Value(),
 		Headroom: milli(p.Headroom), Cooldown: p.Cooldown.Value(), CooldownReset: p.CooldownReset.Value(),
 		MovesPerPass: int64(p.MovesPerPass), MovesInFlight: int64(p.MovesInFlight), ChurnPerHour: int64(p.ChurnPerHour),
+		ReserveHosts: int64(p.ReserveHosts), MovesPerHost: int64(p.MovesPerHost), BandwidthInFlight: p.BandwidthInFlight.Value(), Consolidate: p.Consolidate,
 	}
 	return c.Policy.Automation.UnmarshalText([]byte(p.Automation))
 }
@@ -183,7 +200,7 @@ func (c *Config) workloads(f config.Config) error {
 		size := w.Size.Value()
 		declared := Declared{Spec: driver.Spec{
 			ID: fleet.WorkloadID(w.ID), Driver: w.Driver, Size: size, Port: int64(w.Port), Priority: int64(w.Priority), Tolerant: milli(w.Tolerance),
-			Reserve: fleet.Vector{CPU: milli(w.CPU), Memory: size}, Settings: w.Settings,
+			Reserve: fleet.Vector{CPU: milli(w.CPU), Memory: size}, Settings: grouped(w.Settings, w.Group),
 		}}
 		if w.HistoryFile != "" {
 			end, err := time.Parse(time.RFC3339Nano, w.HistoryEnd)

@@ -58,10 +58,10 @@ func (h *histories) fetch(ctx context.Context, id fleet.WorkloadID) {
 			return // it has moved on, or came by no migration
 		}
 		limited, cancel := context.WithTimeout(ctx, 5*time.Second)
-		answer, err := peer.Call[historyRequest, historyAnswer](limited, h.d.peers, addressOf(source), callHistory, historyRequest{Workload: id})
+		answer, err := peer.Call[historyRequest, historyAnswer](limited, h.d.peers, addressOf(source), callHistory, historyRequest{Workload: id}, peer.MaxAnswer(8<<20))
 		cancel()
 		if err == nil {
-			err = h.d.series.adopt(id, answer.Series)
+			err = h.d.series.adopt(id, answer.carried)
 		}
 		if err == nil {
 			h.log.Info("history has followed the workload", "workload", id, "host", source.Name)

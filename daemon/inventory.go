@@ -20,7 +20,7 @@ type inventory struct {
 
 	mu    sync.Mutex // guards what was observed
 	found []driver.Found
-	sick  map[string]bool // drivers whose last observation failed
+	sick  map[string]bool // drivers whose last observation failed; absent: not asked yet
 }
 
 // inventoryTime bounds one observation: a hung hypervisor must not stop reports.
@@ -64,6 +64,15 @@ func (i *inventory) last() []driver.Found {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return slices.Clone(i.found)
+}
+
+// asked says whether the driver's newest answer is its own, not an earlier one that
+// stands for it.
+func (i *inventory) asked(name string) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	sick, asked := i.sick[name]
+	return asked && !sick
 }
 
 // of returns the driver and the newest observation of one workload.

@@ -20,8 +20,8 @@ func (b leaseBooks) Host(id fleet.HostID) (fleet.Host, bool) { return b.host(id)
 func (b leaseBooks) Leases(context.Context) ([]fleet.Lease, error) {
 	var out []fleet.Lease
 	b.replica.Read(func(s *fsm.State) {
-		for _, l := range s.Leases() {
-			if l.Kind == fleet.LeaseMigration && (l.Source == b.self || l.Destination == b.self) {
+		for _, l := range s.Migrations() {
+			if l.Source == b.self || l.Destination == b.self {
 				out = append(out, l)
 			}
 		}

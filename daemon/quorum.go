@@ -23,7 +23,7 @@ const maxStateBody = 512 << 20
 // quorumRequest is an operator's word on the servers of the log; one field per
 // kind. It is served by the leader.
 type quorumRequest struct {
-	Op      string `json:"op"` // add, remove, transfer, restore
+	Op      string `json:"op"` // add, remove, transfer, restore, finalize
 	ID      string `json:"id,omitempty"`
 	Address string `json:"address,omitempty"`
 	By      string `json:"by,omitempty"`
@@ -99,6 +99,8 @@ func (d *Daemon) quorum(ctx context.Context, r quorumRequest) (quorumAnswer, err
 		}
 	case "restore":
 		return d.restoreBooks(ctx, r)
+	case "finalize":
+		return d.finalizeUpgrade(ctx, r)
 	default:
 		return quorumAnswer{}, &peer.Error{Code: peer.CodeBadRequest, Message: fmt.Sprintf("unknown operation %q on the servers", r.Op)}
 	}

@@ -97,6 +97,9 @@ func TestBooksOverTheAPI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	inBooks := 0
+	agents[leader].replica.Read(func(state *fsm.State) { inBooks = len(state.Workloads()) })
+	withHistory(t, follower, inBooks)
 	// All or none: the second does not fit, so the first is not granted either.
 	batch, err := follower.LeaseBatch(ctx, api.LeaseOperation{Op: "reserve", Workload: "w2", Destination: destination, CPU: 1},
 		api.LeaseOperation{Op: "reserve", Workload: "w3", Destination: destination, CPU: 4})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -31,13 +32,20 @@ type reporter struct {
 	peers     *peer.Client
 	reports   *controller.Reports
 	progress  func() []fleet.Progress
+	trips     func() []controller.ZoneTrip
 	intervals func() (sample, report time.Duration)
-	log       hclog.Logger
+	// answer is what this host, when it leads, says to its own descriptions; nil
+	// says nothing.
+	answer func(controller.Report) map[fleet.WorkloadID]predictor.Membership
+	log    hclog.Logger
 
 	seq       uint64
 	contended time.Duration
+	latest    atomic.Pointer[controller.Report] // for the other parts of this agent
+	alone     bool                              // the machine is this host's alone
+	blind     bool                              // the machine as a whole cannot be measured
 	newest    map[fleet.WorkloadID]telemetry.TickValue
-	profiled  map[fleet.WorkloadID]int64 // load day of the last profile
+	profiled  map[fleet.WorkloadID]profiled
 
 	mu      sync.Mutex // guards voters
 	voters  map[fleet.HostID]*voterLine
@@ -51,8 +59,16 @@ type voterLine struct {
 	full bool // it asked for a day of residuals
 	// sent is the newest tick of each workload whose features it has: they
 	// change once per tick, reports come more often.
-	sent map[fleet.WorkloadID]int64
+	sent map[fleet.WorkloadID]sentSeries
+	// told is the same of the report that is on its way.
+	told map[fleet.WorkloadID]sentSeries
 	bad  bool // the last report failed; logged once
+}
+
+// sentSeries names what a voter has of a workload.
+type sentSeries struct {
+	tick    int64
+	replays int
 }
 
 // dayOfResiduals is what a voter gets that asked for everything.
@@ -61,7 +77,7 @@ const dayOfResiduals = int(24 * time.Hour / fleet.Tick)
 // Run samples and reports until ctx ends.
 func (r *reporter) Run(ctx context.Context) error {
 	r.newest = map[fleet.WorkloadID]telemetry.TickValue{}
-	r.profiled = map[fleet.WorkloadID]int64{}
+	r.profiled = map[fleet.WorkloadID]profiled{}
 	r.voters = map[fleet.HostID]*voterLine{}
 	defer r.sending.Wait()
 	interval, _ := r.intervals()
@@ -77,9 +93,11 @@ func (r *reporter) Run(ctx context.Context) error {
 		now := time.Now()
 		report := r.sample(ctx, now, now.Sub(last))
 		last = now
+		r.latest.Store(&report)
 		sampleEvery, reportEvery := r.intervals()
 		if now.Sub(reported) >= reportEvery-sampleEvery/2 {
 			reported = now
+			r.describe(now)
 			r.send(ctx, report)
 			r.profile(ctx, now)
 		}
@@ -102,12 +120,14 @@ func (r *reporter) sample(ctx context.Context, now time.Time, took time.Duration
 		}
 	}
 	samples := r.sampler.Sample(now, at, pids)
+	r.inventory.measure(samples)
 	r.seq++
-	report := controller.Report{Host: r.self, Boot: r.boot, Seq: r.seq, At: at, Migrations: r.progress()}
+	report := controller.Report{Host: r.self, Boot: r.boot, Seq: r.seq, At: at, Migrations: r.progress(), Trips: r.trips()}
 	for id, s := range samples {
 		r.ticks.Add(id, s)
 		report.Usage = report.Usage.Add(fleet.Vector{CPU: s.Usage.CPU, Memory: s.Usage.Memory})
 	}
+	r.addForeign(now, &report)
 	for _, v := range r.ticks.Complete(at) {
 		r.newest[v.Workload] = v
 		if err := r.series.observe(v); err != nil {
@@ -136,7 +156,7 @@ func (r *reporter) sample(ctx context.Context, now time.Time, took time.Duration
 			r.ticks.Forget(id)
 		}
 	}
-	r.series.keep(here)
+	r.series.keep(here, now)
 	return report
 }
 
@@ -166,7 +186,7 @@ func (r *reporter) send(ctx context.Context, report controller.Report) {
 		r.mu.Lock()
 		line := r.voters[v.ID]
 		if line == nil {
-			line = &voterLine{full: true, sent: map[fleet.WorkloadID]int64{}}
+			line = &voterLine{full: true, sent: map[fleet.WorkloadID]sentSeries{}}
 			r.voters[v.ID] = line
 		}
 		if line.busy {
@@ -177,7 +197,11 @@ func (r *reporter) send(ctx context.Context, report controller.Report) {
 		filled := r.fill(report, line)
 		r.mu.Unlock()
 		if v.ID == r.self {
-			r.done(line, v, filled, r.reports.Add(filled, time.Now()), nil)
+			ack := r.reports.Add(filled, time.Now())
+			if r.answer != nil {
+				ack.Members = r.answer(filled)
+			}
+			r.done(line, v, filled, ack, nil)
 			continue
 		}
 		r.sending.Add(1)
@@ -199,10 +223,14 @@ func (r *reporter) fill(report controller.Report, line *voterLine) controller.Re
 		n = dayOfResiduals
 	}
 	workloads := make([]controller.WorkloadReport, len(report.Workloads))
+	line.told = make(map[fleet.WorkloadID]sentSeries, len(report.Workloads))
 	for i, w := range report.Workloads {
-		if line.full || w.Tick > line.sent[w.ID] {
+		newest := sentSeries{w.Tick, r.series.replays(w.ID)}
+		line.told[w.ID] = newest
+		if line.full || newest != line.sent[w.ID] {
 			w.Series, _ = r.series.report(w.ID, n)
 		}
+		w.Description = r.series.description(w.ID)
 		workloads[i] = w
 	}
 	report.Workloads = workloads
@@ -222,59 +250,7 @@ func (r *reporter) done(line *voterLine, v fleet.Host, report controller.Report,
 			r.log.Info("a voter takes reports again", "host", v.Name)
 		}
 		line.bad, line.full = false, ack.Full
-		line.sent = make(map[fleet.WorkloadID]int64, len(report.Workloads))
-		for _, w := range report.Workloads {
-			line.sent[w.ID] = w.Tick
-		}
+		r.series.categorise(ack.Members)
+		line.sent = line.told
 	}
-}
-
-// profile puts the compact profile of every workload into the books once a load
-// day: it is what remains when this host is lost with its history.
-func (r *reporter) profile(ctx context.Context, now time.Time) {
-	day := r.clock.At(now).Unix() / int64(24*time.Hour/time.Second)
-	var ops []fsm.Operation
-	var ids []fleet.WorkloadID
-	for id := range r.newest {
-		if done, ok := r.profiled[id]; ok && done == day || len(ops) == fsm.MaxOperations {
-			continue
-		}
-		var reservation int64
-		mine := false
-		r.books.Read(func(s *fsm.State) {
-			w, ok := s.Workload(id)
-			mine, reservation = ok && w.Owner == r.self, w.Reservation.CPU
-		})
-		if !mine {
-			continue
-		}
-		blob, category, err := r.series.profile(id, reservation)
-		if err != nil {
-			r.log.Warn("no profile of a workload", "workload", id, "error", err)
-			continue
-		}
-		ops = append(ops, fsm.PutProfile{Workload: id, Blob: blob, Category: category})
-		ids = append(ids, id)
-	}
-	if len(ops) == 0 {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	if _, err := r.books.Propose(ctx, ops...); err != nil {
-		r.log.Debug("profiles wait for a leader", "error", err)
-		return
-	}
-	for _, id := range ids {
-		r.profiled[id] = day
-	}
-}
-
-// profile makes the compact profile of one workload.
-func (s *seriesSet) profile(id fleet.WorkloadID, reservation int64) (blob []byte, category string, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p := predictor.ProfileOf(map[fleet.Resource]*predictor.Series{fleet.CPU: s.of(id)}, reservation)
-	blob, err = p.MarshalBinary()
-	return blob, string(p.Category), err
 }

@@ -48,9 +48,13 @@ func (d *Daemon) parts() []part {
 		part{name: "moves", run: d.moves.Run},
 		part{name: "histories", run: d.histories.Run},
 		part{name: "reporter", run: d.reporter.Run},
-		part{name: "newcomers", run: d.bookNewcomers},
+		part{name: "models", run: d.models.Run},
+		part{name: "newcomers", run: d.followOperators},
+		part{name: "observation", run: d.observeHost},
 	)
+	list = append(list, d.meterParts()...)
 	if d.node != nil {
+		list = append(list, part{name: "trainer", run: d.train})
 		list = append(list, part{name: "leader", run: func(ctx context.Context) error { return d.node.Leadership(ctx, d.lead) }})
 	}
 	return append(list,
@@ -71,6 +75,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		part int
 		err  error
 	}
+	tuneCollector(d.node != nil)
 	parts := d.parts()
 	ends := make(chan ended, len(parts))
 	cancels := make([]context.CancelFunc, len(parts))

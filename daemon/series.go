@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -12,67 +13,204 @@ import (
 	"github.com/placed-dev/placed/telemetry"
 )
 
+// forecastResources are those whose series are forecast; profiles cover every
+// built-in resource that is measured.
+var forecastResources = [...]fleet.Resource{fleet.CPU, fleet.Memory}
+
 // seriesSet holds the histories of the workloads on this host: in memory what
-// features are made from, on disk one record per tick for 30 days and more.
+// features and profiles are made from and how past forecasts have fared, on disk
+// one record per tick for 30 days and more.
 type seriesSet struct {
 	history *telemetry.History
 	log     hclog.Logger
+	// behind wakes who replays: a history whose forecasts nobody has judged.
+	behind chan struct{}
 
-	mu     sync.Mutex // guards series
-	series map[fleet.WorkloadID]*predictor.Series
+	mu     sync.Mutex // guards everything below
+	loads  map[fleet.WorkloadID]*observed
+	shared map[fleet.Resource]*predictor.SharedShifts
+	pool   *predictor.Pool
+	// unseen is the first tick that the pool was not trained on.
+	unseen int64
+}
+
+// observed is what is held of one workload.
+type observed struct {
+	series map[fleet.Resource]*predictor.Series
+	tracks map[fleet.Resource]*predictor.Track
+	habits *predictor.Habits
+	// behind: the newest days have not been judged, or not by the pool.
+	behind bool
+	// replays counts how often they were judged anew: what voters know of a tick
+	// is then out of date.
+	replays int
+	traits  *description
+	member  predictor.Membership
+	left    time.Time // when it was last seen to have gone, zero while here
 }
 
 func newSeriesSet(history *telemetry.History, log hclog.Logger) *seriesSet {
-	return &seriesSet{history: history, log: log, series: map[fleet.WorkloadID]*predictor.Series{}}
+	s := &seriesSet{history: history, log: log, behind: make(chan struct{}, 1),
+		loads: map[fleet.WorkloadID]*observed{}, shared: map[fleet.Resource]*predictor.SharedShifts{}}
+	for _, r := range forecastResources {
+		s.shared[r] = &predictor.SharedShifts{}
+	}
+	return s
 }
 
 // observe records one complete tick.
 func (s *seriesSet) observe(v telemetry.TickValue) error {
 	s.mu.Lock()
-	s.of(v.Workload).Observe(v.Tick, float64(v.Mean.CPU))
+	o := s.of(v.Workload)
+	for _, r := range forecastResources {
+		if amount := v.Mean.Get(r); amount != fleet.Unknown {
+			s.follow(o, r, v.Tick, float64(amount))
+		}
+	}
+	v.Mean.Each(func(r fleet.Resource, amount int64) {
+		if amount != fleet.Unknown {
+			o.habits.Observe(r, v.Tick, float64(amount))
+		}
+	})
 	s.mu.Unlock()
 	return s.history.Append(string(v.Workload), fleet.Sample{At: fleet.TickStart(v.Tick), Usage: v.Mean, Wait: v.Wait})
 }
 
-// of returns the series of a workload, from disk when this agent has not touched
-// it yet; needs mu.
-func (s *seriesSet) of(id fleet.WorkloadID) *predictor.Series {
-	if have := s.series[id]; have != nil {
+// follow adds one value to a series and judges what was forecast; needs mu.
+func (s *seriesSet) follow(o *observed, r fleet.Resource, tick int64, value float64) {
+	if o.series[r] == nil {
+		if value == 0 && r != fleet.CPU {
+			return // never used: nothing to forecast
+		}
+		o.series[r], o.tracks[r] = predictor.NewSeries(), &predictor.Track{}
+	}
+	o.series[r].Observe(tick, value)
+	if o.series[r].Tick() == tick {
+		o.tracks[r].Observe(o.series[r], s.pool, s.shared[r], len(s.loads))
+	}
+}
+
+// of returns what is held of a workload, from disk when this agent has not
+// touched it yet; needs mu.
+func (s *seriesSet) of(id fleet.WorkloadID) *observed {
+	if have := s.loads[id]; have != nil {
 		return have
 	}
-	fresh := predictor.NewSeries()
+	o := &observed{series: map[fleet.Resource]*predictor.Series{}, tracks: map[fleet.Resource]*predictor.Track{}, habits: s.habitsOf(id)}
+	for _, r := range forecastResources {
+		first, values := s.ticks(id, r)
+		if len(values) == 0 {
+			continue
+		}
+		// Nothing is judged here: that takes a while, and reports wait for mu.
+		end := first + int64(len(values))
+		o.series[r], o.tracks[r] = predictor.NewTrack(first, values, end, nil, s.shared[r], 1)
+		o.behind = true
+	}
+	s.loads[id] = o
+	if o.behind {
+		s.nudge()
+	}
+	return o
+}
+
+func (s *seriesSet) nudge() {
+	select {
+	case s.behind <- struct{}{}:
+	default: // it will look at all of them anyway
+	}
+}
+
+// maxHistoryTicks bounds a history in memory: a stray sample of a clock that once
+// was wrong must not make one of years.
+const maxHistoryTicks = 40 * int64(24*time.Hour/fleet.Tick)
+
+// ticks lays the whole history of one resource out, one value per tick, NaN =
+// missing; none when it was never measured or, but for cpu, never used.
+func (s *seriesSet) ticks(id fleet.WorkloadID, r fleet.Resource) (first int64, values []float32) {
 	// Damaged days are named in the error; the others are good.
-	samples, err := s.history.Read(string(id), time.Unix(0, 0), time.Unix(1<<40, 0))
+	column, err := s.history.ReadColumn(string(id), r, time.Unix(0, 0), time.Unix(1<<40, 0))
 	if err != nil {
 		s.log.Warn("part of a workload's history cannot be read; forecasts go on without it", "workload", id, "error", err)
 	}
-	if most := predictor.SeriesDays * int(24*time.Hour/fleet.Tick); len(samples) > most {
-		samples = samples[len(samples)-most:]
+	if len(column.Times) == 0 {
+		return 0, nil
 	}
-	for _, sample := range samples {
-		fresh.Observe(fleet.TickOf(sample.At), float64(sample.Usage.CPU))
+	tick := func(i int) int64 { return fleet.TickOf(time.UnixMilli(column.Times[i])) }
+	last := tick(len(column.Times) - 1)
+	first = max(tick(0), last-maxHistoryTicks+1)
+	values = make([]float32, last-first+1)
+	for i := range values {
+		values[i] = float32(math.NaN())
 	}
-	s.series[id] = fresh
-	return fresh
+	used := false
+	for i, amount := range column.Amounts {
+		at := tick(i) - first
+		if at < 0 || amount == fleet.Unknown {
+			continue
+		}
+		values[at] = float32(amount)
+		used = used || amount != 0
+	}
+	if !used && r != fleet.CPU {
+		return 0, nil
+	}
+	return first, values
 }
 
-// report returns what the host says of a workload's series: its newest features,
-// and up to n residuals.
+// habitsOf reads the habits of a workload from its whole history.
+func (s *seriesSet) habitsOf(id fleet.WorkloadID) *predictor.Habits {
+	h := &predictor.Habits{}
+	for _, r := range fleet.Resources() {
+		first, values := s.ticks(id, r)
+		for i, v := range values {
+			h.Observe(r, first+int64(i), float64(v))
+		}
+	}
+	return h
+}
+
+// maxTickReport bounds what a report carries of one workload at each tick, in bytes
+// of its JSON: 2 KiB of each resource that is forecast.
+const maxTickReport = 4 << 10
+
+// report returns what the host says of a workload's series: the newest features
+// and up to n residuals of its cpu, and of every series that is forecast the
+// outlook and how forecasts have fared.
 func (s *seriesSet) report(id fleet.WorkloadID, n int) ([]fleet.Series, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	series := s.of(id)
-	if series.Empty() {
-		return nil, false
+	o := s.of(id)
+	var out []fleet.Series
+	for _, r := range forecastResources {
+		series := o.series[r]
+		if series == nil || series.Empty() {
+			continue
+		}
+		told := fleet.Series{Workload: id, Resource: r, Tick: series.Tick()}
+		if r == fleet.CPU {
+			told = series.Report(id, r, n)
+		}
+		told.Outlook, told.Record = predictor.OutlookBytes(series.Outlook()), o.tracks[r].Record(s.shared[r])
+		out = append(out, told)
 	}
-	return []fleet.Series{series.Report(id, fleet.CPU, n)}, true
+	return out, len(out) > 0
 }
 
 // known reports whether anything was observed of the workload here.
 func (s *seriesSet) known(id fleet.WorkloadID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.of(id).Empty()
+	return s.of(id).known()
+}
+
+func (o *observed) known() bool {
+	for _, series := range o.series {
+		if !series.Empty() {
+			return true
+		}
+	}
+	return false
 }
 
 // load takes in a history that was recorded elsewhere, oldest first.
@@ -89,58 +227,23 @@ func (s *seriesSet) load(id fleet.WorkloadID, samples []fleet.Sample) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.series, id) // read again from disk
+	delete(s.loads, id) // read again from disk
 	return nil
 }
 
-// export gives a workload's history to the host it has moved to.
-func (s *seriesSet) export(id fleet.WorkloadID) (map[fleet.Resource][]byte, error) {
+// keep forgets what is in memory of workloads that left a while ago; their records
+// age out on disk, so that a source can still be asked for them.
+func (s *seriesSet) keep(here map[fleet.WorkloadID]bool, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	data, err := s.of(id).MarshalBinary()
-	if err != nil {
-		return nil, fmt.Errorf("history of %s: %w", id, err)
-	}
-	return map[fleet.Resource][]byte{fleet.CPU: data}, nil
-}
-
-// adopt takes in what export gave. Ticks that were observed here meanwhile are
-// kept; on disk the values are stored like any others.
-func (s *seriesSet) adopt(id fleet.WorkloadID, exported map[fleet.Resource][]byte) error {
-	moved := predictor.NewSeries()
-	if err := moved.UnmarshalBinary(exported[fleet.CPU]); err != nil {
-		return fmt.Errorf("history of %s: %w", id, err)
-	}
-	first, values := moved.Values(predictor.SeriesDays * int(24*time.Hour/fleet.Tick))
-	var records []telemetry.Record
-	for i, v := range values {
-		if v == v { // not missing
-			records = append(records, telemetry.Record{Series: string(id),
-				Sample: fleet.Sample{At: fleet.TickStart(first + int64(i)), Usage: fleet.Vector{CPU: int64(v)}}})
-		}
-	}
-	s.mu.Lock()
-	if here := s.series[id]; here != nil && !here.Empty() {
-		from, since := here.Values(predictor.SeriesDays * int(24*time.Hour/fleet.Tick))
-		for i, v := range since {
-			if v == v && from+int64(i) > moved.Tick() {
-				moved.Observe(from+int64(i), float64(v))
-			}
-		}
-	}
-	s.series[id] = moved
-	s.mu.Unlock()
-	return s.history.AppendBatch(records)
-}
-
-// keep forgets the in-memory series of workloads that no longer run here; their
-// records age out on disk, so that a source can still be asked for them.
-func (s *seriesSet) keep(here map[fleet.WorkloadID]bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for id := range s.series {
-		if !here[id] {
-			delete(s.series, id)
+	for id, o := range s.loads {
+		switch {
+		case here[id]:
+			o.left = time.Time{}
+		case o.left.IsZero():
+			o.left = now
+		case now.Sub(o.left) > departedFor:
+			delete(s.loads, id)
 		}
 	}
 }

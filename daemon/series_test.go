@@ -4,6 +4,7 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/placed-dev/placed/driver"
 	"github.com/placed-dev/placed/fleet"
+	"github.com/placed-dev/placed/predictor"
 	"github.com/placed-dev/placed/telemetry"
 )
 
@@ -64,8 +66,31 @@ func TestHistoryFollowsTheWorkload(t *testing.T) {
 	}
 	want, _ := source.report("w", 288)
 	got, _ := destination.report("w", 288)
+	foreseen := func(s fleet.Series) predictor.Foresight {
+		f, ok := predictor.Foresee(s, nil, "m")
+		if !ok {
+			t.Fatal("the report carries no outlook or no record of past forecasts")
+		}
+		return f
+	}
+	there, here := foreseen(want[0]), foreseen(got[0])
+	if there.Gates != here.Gates || there.Plain != here.Plain {
+		t.Errorf("the destination judges past forecasts otherwise: %+v, %+v", there.Gates, here.Gates)
+	}
+	for h := range there.Quantiles {
+		for q, v := range there.Quantiles[h] {
+			if math.Abs(v-here.Quantiles[h][q]) > 1e-3*v {
+				t.Errorf("%s at %v: %v on the source, %v on the destination", predictor.Horizons[h], predictor.Levels[q], v, here.Quantiles[h][q])
+			}
+		}
+	}
+	// Shifts are sums that were added up in another order.
+	got[0].Record, want[0].Record = nil, nil
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the destination forecasts from other features or residuals than the source would have")
+	}
+	if judged := there.Gates[0].Judged; judged < 100 {
+		t.Errorf("in two days only %.0f forecasts were judged", judged)
 	}
 
 	if err := history.Close(); err != nil {
@@ -76,11 +101,11 @@ func TestHistoryFollowsTheWorkload(t *testing.T) {
 	if !ok || again[0].Tick != want[0].Tick || !reflect.DeepEqual(again[0].Features, want[0].Features) {
 		t.Error("after a restart the history is another one")
 	}
-	restarted.keep(nil)
+	restarted.keep(nil, time.Now())
 	if !restarted.known("w") {
 		t.Error("a workload that left is forgotten on disk, too: its next host could not ask")
 	}
-	if err := restarted.adopt("w", map[fleet.Resource][]byte{fleet.CPU: []byte("rubbish")}); err == nil {
+	if err := restarted.adopt("w", carried{Series: map[fleet.Resource][]byte{fleet.CPU: []byte("rubbish")}}); err == nil {
 		t.Error("rubbish was adopted as a history")
 	}
 	if !restarted.known("w") {

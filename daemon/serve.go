@@ -32,9 +32,15 @@ func (d *Daemon) register(s *peer.Server) {
 	peer.Serve(s, callWhyNot, d.serveWhyNot, agents)
 	peer.Serve(s, callMigrate, d.serveMigrate, voters)
 	peer.Serve(s, callAsk, d.serveAsk, agents)
-	peer.Serve(s, callHistory, d.serveHistory, agents)
+	peer.Serve(s, callHistory, d.serveHistory, agents, peer.MaxBody(8<<20))
+	peer.Serve(s, callTimeline, d.serveTimeline, agents)
+	peer.Serve(s, callExamples, d.serveExamples, voters, peer.MaxBody(8<<20))
+	peer.Serve(s, callBlob, d.serveBlob, agents, peer.MaxBody(2*maxBlob))
+	peer.Serve(s, callKeepBlob, d.serveKeepBlob, voters, peer.MaxBody(2*maxBlob))
+	peer.Serve(s, callForesight, d.serveForesight, agents)
 	peer.Serve(s, callServerStats, d.serveServerStats, voters)
 	peer.Serve(s, callServers, d.serveServers, agents)
+	peer.Serve(s, callBuild, d.serveBuild, agents)
 	// A host's certificate must not suffice to change who votes.
 	peer.Serve(s, callQuorum, d.serveQuorum, voters, peer.MaxBody(maxStateBody), peer.MaxTime(time.Minute))
 	peer.Serve(s, callLeases, d.serveLeases, agents, peer.MaxBody(1<<20))
@@ -93,7 +99,9 @@ func (d *Daemon) serveReport(_ context.Context, from transport.Identity, r contr
 	if r.Host != from.ID {
 		return controller.Ack{}, &peer.Error{Code: peer.CodeForbidden, Message: fmt.Sprintf("host %s reports in the name of host %s", from.ID, r.Host)}
 	}
-	return d.reports.Add(r, time.Now()), nil
+	ack := d.reports.Add(r, time.Now())
+	ack.Members = d.answer(r)
+	return ack, nil
 }
 
 // onLeader passes a call of a host without the log on to the leader, once.
@@ -179,6 +187,6 @@ func (d *Daemon) serveAsk(ctx context.Context, from transport.Identity, q migrat
 }
 
 func (d *Daemon) serveHistory(_ context.Context, _ transport.Identity, r historyRequest) (historyAnswer, error) {
-	series, err := d.series.export(r.Workload)
-	return historyAnswer{Series: series}, err
+	out, err := d.series.export(r.Workload)
+	return historyAnswer{out}, err
 }

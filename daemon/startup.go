@@ -122,6 +122,7 @@ func (d *Daemon) registration() fleet.Host {
 	want := d.cfg.Host
 	have, _ := d.books.host(d.self)
 	want.State, want.Registered = have.State, have.Registered
+	want.Capacity = d.cfg.Measured.measure(want.Capacity)
 	return want
 }
 
@@ -137,7 +138,7 @@ func (d *Daemon) bookRunning(ctx context.Context) error {
 	var running []fleet.Workload
 	for _, f := range d.inventory.observe(ctx) {
 		if f.State == driver.Running || f.State == driver.Frozen || f.State == driver.Stopped {
-			running = append(running, workloadOf(f.Spec, d.self))
+			running = append(running, d.bookable(f.Spec))
 		}
 	}
 	err := d.propose(ctx, fsm.RegisterWorkloads{Host: d.self, Workloads: running})
@@ -232,7 +233,7 @@ func (d *Daemon) startFirst(ctx context.Context, w Declared) error {
 	if err := d.starts.note(spec.ID, lease); err != nil {
 		return err
 	}
-	if err := d.propose(ctx, fsm.Claim{Lease: lease.ID, Workload: workloadOf(spec, d.self)}); err != nil {
+	if err := d.propose(ctx, fsm.Claim{Lease: lease.ID, Workload: d.bookable(spec)}); err != nil {
 		return err
 	}
 	return d.startClaimed(ctx, spec, lease)
@@ -261,7 +262,7 @@ func (d *Daemon) placementLease(ctx context.Context, spec driver.Spec) (fleet.Le
 	if held && lease.Kind == fleet.LeasePlacement && lease.Destination == d.self {
 		return lease, nil
 	}
-	answer, err := callLeader[placement, leaseAnswer](ctx, d.books, callPlace, placement{Workload: workloadOf(spec, d.self)})
+	answer, err := callLeader[placement, leaseAnswer](ctx, d.books, callPlace, placement{Workload: d.bookable(spec)})
 	return answer.Lease, err
 }
 

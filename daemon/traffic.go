@@ -49,15 +49,24 @@ const routesEvery = 2 * time.Second
 
 // Run keeps the table current until ctx ends. The proxy goes on without it.
 func (p *proxy) Run(ctx context.Context) error {
-	for {
+	var seen uint64
+	var last time.Time
+	for due := true; ; {
 		changed := p.books.replica.Changed()
-		if err := p.sync(ctx); err != nil && ctx.Err() == nil {
-			p.log.Warn("the traffic proxy cannot be steered; it is tried again", "error", err)
+		// Most entries move nobody, and a table of ten thousand is not free.
+		if owners := p.ownersChanged(); due || owners != seen || time.Since(last) >= routesEvery {
+			seen, last = owners, time.Now()
+			if err := p.sync(ctx); err != nil && ctx.Err() == nil {
+				seen = 0
+				p.log.Warn("the traffic proxy cannot be steered; it is tried again", "error", err)
+			}
 		}
+		due = true
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-changed:
+			due = false
 			// Several entries come together: one table for all of them.
 			select {
 			case <-ctx.Done():
@@ -68,6 +77,11 @@ func (p *proxy) Run(ctx context.Context) error {
 		case <-time.After(routesEvery):
 		}
 	}
+}
+
+func (p *proxy) ownersChanged() (index uint64) {
+	p.books.replica.Read(func(s *fsm.State) { index = s.OwnersChanged() })
+	return index
 }
 
 // controlled returns the proxy's control and starts the proxy if there is none.

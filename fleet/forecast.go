@@ -73,6 +73,12 @@ type Series struct {
 	// Features in the layout of predictor's FeatureVersion; base units.
 	Features       []float32 `json:"features"`
 	FeatureVersion int       `json:"feature_version"`
+	// Outlook is what pooled models forecast from and Record what the host has
+	// seen of past forecasts, both in predictor's bytes; nil when not reported.
+	Outlook []byte `json:"outlook,omitempty"`
+	Record  []byte `json:"record,omitempty"`
+	// Bands are added by the leader, never reported; nil = the plain forecast.
+	Bands *Bands `json:"bands,omitempty"`
 	// Residuals, oldest first, at most one per tick.
 	Residuals []Residual `json:"residuals,omitempty"`
 }

@@ -52,6 +52,22 @@ type Policy struct {
 	MovesInFlight int64 `json:"moves_in_flight"`
 	// ChurnPerHour bounds grants in any hour of load time.
 	ChurnPerHour int64 `json:"churn_per_hour"`
+	// What follows is off at zero, and older members do not know it.
+
+	// ReserveHosts is how many hosts of a zone may fail with the others having
+	// room for their reservations: no destination may use that room.
+	ReserveHosts int64 `json:"reserve_hosts,omitempty"`
+	// MovesPerHost and BandwidthInFlight (bytes per second of migration links)
+	// bound the moves under way, per host and in all.
+	MovesPerHost      int64 `json:"moves_per_host,omitempty"`
+	BandwidthInFlight int64 `json:"bandwidth_in_flight,omitempty"`
+	// Consolidate lets a pass that has nothing else to do empty hosts.
+	Consolidate bool `json:"consolidate,omitempty"`
+}
+
+// Extended says whether the policy uses what older members do not know.
+func (p Policy) Extended() bool {
+	return p.ReserveHosts != 0 || p.MovesPerHost != 0 || p.BandwidthInFlight != 0 || p.Consolidate
 }
 
 // DefaultPolicy is what a new cluster starts with: it observes.
@@ -81,6 +97,8 @@ func (p Policy) Validate() error {
 		return fmt.Errorf("policy: headroom %d is outside 0..900 (thousandths)", p.Headroom)
 	case p.HoldPasses < 1 || p.MovesPerPass < 1 || p.MovesInFlight < 1 || p.ChurnPerHour < 0:
 		return fmt.Errorf("policy: hold_passes, moves_per_pass and moves_in_flight must be at least 1, churn_per_hour at least 0")
+	case p.ReserveHosts < 0 || p.ReserveHosts > 100 || p.MovesPerHost < 0 || p.BandwidthInFlight < 0:
+		return fmt.Errorf("policy: reserve_hosts must be 0..100, moves_per_host and bandwidth_in_flight not negative (0 = no bound)")
 	case p.Margin < 0 || p.Cooldown < 0 || p.CooldownReset < 0:
 		return fmt.Errorf("policy: margin, cooldown and cooldown_reset must not be negative")
 	}

@@ -36,6 +36,9 @@ type BreachStreak struct {
 	Host     HostID   `json:"host"`
 	Resource Resource `json:"resource"`
 	Passes   int64    `json:"passes"`
+	// Clear counts those of them, the newest, in a row, in which the shortage was
+	// too large to be noise near the line.
+	Clear int64 `json:"clear"`
 }
 
 // HostView is a host with what is observed of it.
@@ -79,4 +82,7 @@ type WorkloadView struct {
 	Requires Capabilities `json:"requires,omitzero"`
 	// Category of its load ("cpu-bound", …), empty while it is not known.
 	Category string `json:"category,omitempty"`
+	// Hours is its usual cpu demand per hour of the day (UTC), millicores, from
+	// its profile; nil while that is not known.
+	Hours []int64 `json:"hours,omitempty"`
 }

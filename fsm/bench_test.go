@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/placed-dev/placed/fleet"
@@ -71,6 +72,37 @@ func BenchmarkApplyBatch(b *testing.B) {
 		if err := result.Refused(); err != nil {
 			b.Fatal(err)
 		}
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/64, "ns/operation")
+}
+
+// BenchmarkApplyPlacements: what `POST /v1/leases:batch` brings, 64 placements of
+// new workloads in an entry, with 128 bytes of reason each.
+func BenchmarkApplyPlacements(b *testing.B) {
+	w := newCell(b, 300, 34)
+	reason := strings.Repeat("r", 128)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		b.StopTimer()
+		var grants, releases []Operation
+		for k := range 64 {
+			grants = append(grants, Grant{Workload: fleet.WorkloadID(fmt.Sprintf("bench-%d-%d", i, k)), Destination: fleet.HostID(fmt.Sprintf("h%d", (i+k)%300)),
+				Kind: fleet.LeasePlacement, Type: fleet.Requested, Reason: reason, Reservation: fleet.Vector{CPU: 1, Memory: 1 << 20}})
+			releases = append(releases, Release{Lease: fleet.LeaseID(fmt.Sprintf("L%d.%d", w.index+1, k+1))})
+		}
+		bundle := Bundle([][]byte{w.encode(b, "h0", grants...)})
+		w.index++
+		b.StartTimer()
+		results, err := w.state.applyBundleShared(w.index, bundle)
+		b.StopTimer()
+		if err == nil {
+			err = results[0].Refused()
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		w.must(b, "h0", releases...)
 		b.StartTimer()
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/64, "ns/operation")

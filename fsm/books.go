@@ -15,6 +15,11 @@ import (
 type books struct {
 	at      map[fleet.HostID]*onHost
 	leaseOf map[fleet.WorkloadID]fleet.LeaseID // active lease
+	// migrations are the active leases of that kind. Every agent looks at them
+	// again and again, and beside them there may be ten thousands of placements.
+	migrations map[fleet.LeaseID]*leaseRecord
+	// owned is the index at which a host or workload last changed.
+	owned uint64
 	// moving counts the migration leases that are on their way.
 	moving int64
 	// dirty are the hosts that must be judged again before the next operation.
@@ -25,7 +30,7 @@ type books struct {
 }
 
 func newBooks() books {
-	return books{at: map[fleet.HostID]*onHost{}, leaseOf: map[fleet.WorkloadID]fleet.LeaseID{}}
+	return books{at: map[fleet.HostID]*onHost{}, leaseOf: map[fleet.WorkloadID]fleet.LeaseID{}, migrations: map[fleet.LeaseID]*leaseRecord{}}
 }
 
 // host returns what counts on a host, to be changed.
@@ -50,6 +55,7 @@ func (s *State) putHost(h *hostRecord) {
 	h.digest = s.digestOf(hostKind, func(c *coder) { c.hostRecord(h) })
 	h.allocatable = h.Allocatable()
 	s.replace(before, h.digest)
+	s.owned = s.index
 	s.hosts[h.ID] = h
 	s.books.host(h.ID).putRecord(h)
 }
@@ -63,12 +69,14 @@ func (s *State) putWorkload(w *workloadRecord) {
 	}
 	w.digest = s.digestOf(workloadKind, func(c *coder) { c.workloadRecord(w) })
 	s.replace(before, w.digest)
+	s.owned = s.index
 	s.workloads[w.ID] = w
 	at.putWorkload(w)
 }
 
 func (s *State) dropWorkload(w *workloadRecord) {
 	s.replace(w.digest, digest{})
+	s.owned = s.index
 	delete(s.workloads, w.ID)
 	s.putProfile(w.ID, nil)
 	s.books.host(w.Owner).dropWorkload(w)
@@ -107,6 +115,9 @@ func (s *State) dropLease(id fleet.LeaseID) {
 func (s *State) indexLease(l *leaseRecord) {
 	if l.Active() {
 		s.leaseOf[l.Workload] = l.ID
+		if l.Kind == fleet.LeaseMigration {
+			s.migrations[l.ID] = l
+		}
 	}
 	if l.HoldsDestination() {
 		s.books.host(l.Destination).putLease(l)
@@ -122,6 +133,9 @@ func (s *State) indexLease(l *leaseRecord) {
 func (s *State) unindexLease(l *leaseRecord) {
 	if s.leaseOf[l.Workload] == l.ID {
 		delete(s.leaseOf, l.Workload)
+	}
+	if l.Kind == fleet.LeaseMigration {
+		delete(s.migrations, l.ID)
 	}
 	if l.HoldsDestination() {
 		s.books.host(l.Destination).dropLease(l)

@@ -101,6 +101,15 @@ func decodeBundle(data []byte) (Stamp, []decoded, error) {
 // ApplyBundle applies a bundle and returns the result of each proposal. With an
 // error nothing was applied, and the process must stop, as after Result.Fatal.
 func (s *State) ApplyBundle(index uint64, data []byte) ([]Result, error) {
+	results, err := s.applyBundleShared(index, data)
+	for i := range results {
+		results[i] = results[i].own()
+	}
+	return results, err
+}
+
+// applyBundleShared is to ApplyBundle what applyShared is to Apply.
+func (s *State) applyBundleShared(index uint64, data []byte) ([]Result, error) {
 	if index <= s.index {
 		return nil, fmt.Errorf("entry %d comes after entry %d was applied: %w", index, s.index, ErrCorrupt)
 	}

@@ -94,6 +94,12 @@ func (c *coder) policy(p *fleet.Policy) {
 		c.int(&p.MovesPerPass)
 		c.int(&p.MovesInFlight)
 		c.int(&p.ChurnPerHour)
+		c.late(p.Extended(), func() {
+			c.int(&p.ReserveHosts)
+			c.int(&p.MovesPerHost)
+			c.int(&p.BandwidthInFlight)
+			c.bool(&p.Consolidate)
+		})
 	})
 }
 

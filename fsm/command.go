@@ -239,6 +239,8 @@ const (
 	numSetCalendar
 	numPutModel
 	numObserveHost
+	numPutCalendarSource
+	numDropCalendarSource
 )
 
 var commands = map[uint64]command{
@@ -274,4 +276,6 @@ var commands = map[uint64]command{
 	numSetCalendar:        of[SetCalendar]("set-calendar"),
 	numPutModel:           of[PutModel]("put-model"),
 	numObserveHost:        of[ObserveHost]("observe-host"),
+	numPutCalendarSource:  of[PutCalendarSource]("put-calendar-source"),
+	numDropCalendarSource: of[DropCalendarSource]("drop-calendar-source"),
 }

@@ -55,11 +55,12 @@ func TestEveryFieldTravels(t *testing.T) {
 		"rule":     func(c *coder, v any) { c.rule(v.(*fleet.Rule)) },
 		"calendar": func(c *coder, v any) { c.calendarEntry(v.(*fleet.CalendarEntry)) },
 		"model":    func(c *coder, v any) { c.model(v.(*fleet.Model)) },
+		"source":   func(c *coder, v any) { c.calendarSource(v.(*fleet.CalendarSource)) },
 		"outcome":  func(c *coder, v any) { c.outcome(v.(*MigrationOutcome)) },
 		"refusal":  func(c *coder, v any) { c.refusal(v.(*Refusal)) },
 	} {
 		types := map[string]any{"host": fleet.Host{}, "workload": fleet.Workload{}, "lease": fleet.Lease{}, "policy": fleet.Policy{}, "decision": fleet.Decision{},
-			"event": fleet.Event{}, "rule": fleet.Rule{}, "calendar": fleet.CalendarEntry{}, "model": fleet.Model{}, "outcome": MigrationOutcome{}, "refusal": Refusal{}}
+			"event": fleet.Event{}, "rule": fleet.Rule{}, "calendar": fleet.CalendarEntry{}, "model": fleet.Model{}, "source": fleet.CalendarSource{}, "outcome": MigrationOutcome{}, "refusal": Refusal{}}
 		want := reflect.New(reflect.TypeOf(types[name]))
 		fill(want.Elem())
 		out := writer()

@@ -155,6 +155,14 @@ func (h *history) drawStep(l fleet.Lease) (fleet.HostID, Operation) {
 	return l.Destination, ObserveOwner{Lease: l.ID, Host: l.Destination, Seen: destination, Digest: digest}
 }
 
+func (h *history) drawSource(id string) Operation {
+	if written := h.state.sources[id] != nil; written && h.roll(0, 3) > 0 {
+		return DropCalendarSource{ID: id}
+	}
+	entry := fleet.CalendarEntry{ID: id, Kind: fleet.NoMoves, Label: fmt.Sprint(h.roll(0, 9))}
+	return PutCalendarSource{Source: fleet.CalendarSource{Entry: entry, Start: "2026-01-05T22:00", Duration: time.Hour}}
+}
+
 // drawPolicy chooses what the leader or an operator tells the books.
 func (h *history) drawPolicy() Operation {
 	ids := []string{"r1", "r2", "r3"}
@@ -180,8 +188,10 @@ func (h *history) drawPolicy() Operation {
 			rule.Hosts = []fleet.HostID{sample(h, []fleet.HostID{"h1", "h2"}), sample(h, []fleet.HostID{"h3", "h4"})}
 		}
 		return PutRule{Rule: rule}
-	case 7, 8, 9:
+	case 7, 8:
 		return DropRule{ID: sample(h, ids)}
+	case 9:
+		return h.drawSource(sample(h, ids))
 	}
 	if hash, ok := h.state.NextHash(); ok {
 		return hash

@@ -67,6 +67,9 @@ func everyOperation() map[string]Operation {
 		SetCalendar{Source: "ops.ics", By: "alice", Entries: []fleet.CalendarEntry{{ID: "e1", Kind: fleet.LoadChanges, Label: "sale", From: epoch, Until: epoch.Add(time.Hour),
 			Hosts: []fleet.HostID{"h1"}, Zones: []string{"z1"}, Workloads: []fleet.WorkloadID{"vm2"}, Groups: []string{"front"}, Change: fleet.Vector{CPU: 500, Memory: -100}}}},
 		ObserveHost{Host: "h1", Foreign: fleet.Vector{Memory: 3 * gib}.With("gpu", 500)},
+		PutCalendarSource{By: "alice", Source: fleet.CalendarSource{Entry: fleet.CalendarEntry{ID: "backup", Kind: fleet.NoMoves, Label: "backup", Zones: []string{"z1"}},
+			Zone: "Europe/Berlin", Start: "2026-01-05T22:00", Duration: 2 * time.Hour, Recurrence: "FREQ=DAILY", Except: []string{"2026-12-24T22:00"}}},
+		DropCalendarSource{ID: "backup", By: "alice"},
 		PutModel{Model: fleet.Model{Name: "60m/cpu", Version: 3, Hash: strings.Repeat("ab", 32), Size: 1 << 20, Trained: epoch}},
 	}
 	out := map[string]Operation{}
@@ -127,6 +130,7 @@ func lateFields() map[string]Operation {
 func TestGoldenSnapshot(t *testing.T) {
 	checkGoldenSnapshot(t, "snapshot-v1", rich(t))
 	checkGoldenSnapshot(t, "snapshot-v2", richer(t))
+	checkGoldenSnapshot(t, "snapshot-v3", richest(t))
 }
 
 func checkGoldenSnapshot(t *testing.T, name string, w *world) {
@@ -172,10 +176,10 @@ func rich(t testing.TB) *world {
 	return w
 }
 
-// richer is rich, raised to the newest feature level, with what that brought.
+// richer is rich, raised to the second feature level, with what that brought.
 func richer(t testing.TB) *world {
 	w := rich(t)
-	w.must(t, "h1", RaiseFeatureLevel{Level: FeatureLevel, By: "alice"})
+	w.must(t, "h1", RaiseFeatureLevel{Level: levelHash, By: "alice"})
 	w.index = 2*HashEvery - 1
 	for _, name := range []string{"put-rule", "set-calendar", "put-model"} {
 		w.must(t, "h1", everyOperation()[name])
@@ -189,6 +193,16 @@ func richer(t testing.TB) *world {
 	w.must(t, "h3", ObserveHost{Host: "h3", Foreign: fleet.Vector{Memory: gib}.With("gpu", 500)})
 	w.must(t, "h1", hash, RegisterWorkloads{Host: "h1", Workloads: []fleet.Workload{grouped}})
 	w.must(t, "h1", Grant{Workload: "w10", Destination: "h2", Kind: fleet.LeasePlacement, Reservation: fleet.Vector{CPU: 1}, Group: "front"})
+	return w
+}
+
+// richest is richer, raised to the newest level, with what that brought.
+func richest(t testing.TB) *world {
+	w := richer(t)
+	w.must(t, "h1", RaiseFeatureLevel{Level: FeatureLevel, By: "alice"})
+	w.must(t, "h1", everyOperation()["put-calendar-source"])
+	file := fleet.CalendarSource{Entry: fleet.CalendarEntry{ID: "holidays", Kind: fleet.LoadChanges, Change: fleet.Vector{CPU: -500}}, ICS: "BEGIN:VCALENDAR"}
+	w.must(t, "h2", PutCalendarSource{Source: file, By: "bob"})
 	return w
 }
 

@@ -82,6 +82,7 @@ const (
 	ruleKind
 	calendarKind
 	modelKind
+	sourceKind
 )
 
 // digestOf hashes one record; code writes it.

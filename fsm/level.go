@@ -11,8 +11,12 @@ const (
 	// levelHash brought StateHash, rules and groups, calendar, models,
 	// ObserveHost, and the cool-down after a foreign move.
 	levelHash = 2
+	// levelSources brought the calendar as operators write it, a group that
+	// changes while a workload runs, and a policy's reserve, bounds per host and
+	// bandwidth, and consolidation.
+	levelSources = 3
 	// FeatureLevel is the newest one this build knows.
-	FeatureLevel = levelHash
+	FeatureLevel = levelSources
 )
 
 // late operations and fields say from which level on they may be proposed.
@@ -24,6 +28,16 @@ func (DropRule) since() uint64    { return levelHash }
 func (SetCalendar) since() uint64 { return levelHash }
 func (PutModel) since() uint64    { return levelHash }
 func (ObserveHost) since() uint64 { return levelHash }
+
+func (PutCalendarSource) since() uint64  { return levelSources }
+func (DropCalendarSource) since() uint64 { return levelSources }
+
+func (o SetPolicy) since() uint64 {
+	if o.Policy.Extended() {
+		return levelSources
+	}
+	return levelFirst
+}
 
 func (o Grant) since() uint64 { return sinceGroup(o.Group) }
 func (o Claim) since() uint64 { return sinceGroup(o.Workload.Group) }

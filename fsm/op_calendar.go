@@ -133,7 +133,7 @@ func (s *State) indexCalendar() {
 
 // checkCalendar refuses a migration within a no-move window of the workload or
 // of its destination; like a pin, that does not bind an operator's request.
-func (o Grant) checkCalendar(e *entry, _ *leaseRecord) *Refusal {
+func (o *Grant) checkCalendar(e *entry) *Refusal {
 	w := e.workloads[o.Workload]
 	if len(e.windows) == 0 || o.Kind != fleet.LeaseMigration || o.Type == fleet.Requested || w == nil {
 		return nil

@@ -90,19 +90,31 @@ func (e *entry) leaseID() fleet.LeaseID {
 }
 
 // refusal says why the lease may not be granted, or nil.
-func (o Grant) refusal(e *entry, l *leaseRecord) *Refusal {
-	checks := []func(*entry, *leaseRecord) *Refusal{
-		o.checkCommand, o.checkWorkload, o.checkDestination, o.checkRules, o.checkPolicy, o.checkCalendar, o.checkRoom,
+func (o *Grant) refusal(e *entry, l *leaseRecord) *Refusal {
+	// One call after the other: a list of them would copy the grant for each.
+	r := o.checkCommand(e)
+	if r == nil {
+		r = o.checkWorkload(e)
 	}
-	for _, check := range checks {
-		if r := check(e, l); r != nil {
-			return r
-		}
+	if r == nil {
+		r = o.checkDestination(e, l)
 	}
-	return nil
+	if r == nil {
+		r = o.checkRules(e)
+	}
+	if r == nil {
+		r = o.checkPolicy(e)
+	}
+	if r == nil {
+		r = o.checkCalendar(e)
+	}
+	if r == nil {
+		r = o.checkRoom(e, l)
+	}
+	return r
 }
 
-func (o Grant) checkCommand(e *entry, _ *leaseRecord) *Refusal {
+func (o *Grant) checkCommand(e *entry) *Refusal {
 	if e.cluster == "" {
 		return notInitialised()
 	}
@@ -121,7 +133,7 @@ func (o Grant) checkCommand(e *entry, _ *leaseRecord) *Refusal {
 	return nil
 }
 
-func (o Grant) checkWorkload(e *entry, l *leaseRecord) *Refusal {
+func (o *Grant) checkWorkload(e *entry) *Refusal {
 	if id := e.leaseOf[o.Workload]; id != "" {
 		held := e.leases[id]
 		r := refuse(CodeLeaseHeld, "workload %s has the active lease %s (%s, %s to host %s)", o.Workload, id, held.State, held.Kind, e.nameOf(held.Destination))
@@ -133,7 +145,7 @@ func (o Grant) checkWorkload(e *entry, l *leaseRecord) *Refusal {
 	}
 	w := e.workloads[o.Workload]
 	if o.Kind == fleet.LeasePlacement {
-		return o.checkPlacement(e, w)
+		return o.checkPlacement(w)
 	}
 	if w == nil {
 		_, r := e.needWorkload(o.Workload)
@@ -155,7 +167,7 @@ func (o Grant) checkWorkload(e *entry, l *leaseRecord) *Refusal {
 	return nil
 }
 
-func (o Grant) checkPlacement(_ *entry, w *workloadRecord) *Refusal {
+func (o *Grant) checkPlacement(w *workloadRecord) *Refusal {
 	if w != nil {
 		return refuse(CodeRule, "workload %s is in the books already, on host %s: migrate it instead", w.ID, w.Owner)
 	}
@@ -176,7 +188,7 @@ func (o Grant) checkPlacement(_ *entry, w *workloadRecord) *Refusal {
 	return nil
 }
 
-func (o Grant) checkDestination(e *entry, l *leaseRecord) *Refusal {
+func (o *Grant) checkDestination(e *entry, l *leaseRecord) *Refusal {
 	h, r := e.needHost(o.Destination)
 	switch {
 	case r != nil:
@@ -199,7 +211,7 @@ func (o Grant) checkDestination(e *entry, l *leaseRecord) *Refusal {
 
 // figures adds to a refusal of an overbooked host what is wanted, and what is
 // left, of the resource that the host has too much of.
-func (o Grant) figures(e *entry, l *leaseRecord, r *Refusal) {
+func (o *Grant) figures(e *entry, l *leaseRecord, r *Refusal) {
 	at := e.at[o.Destination]
 	if short, over := at.record.allocatable.Lacks(at.held); over {
 		r.Resource, r.Want = short, l.Reservation.Get(short)
@@ -216,7 +228,7 @@ func automatic(t fleet.MigrationType) bool {
 	return true
 }
 
-func (o Grant) checkPolicy(e *entry, _ *leaseRecord) *Refusal {
+func (o *Grant) checkPolicy(e *entry) *Refusal {
 	if o.Kind != fleet.LeaseMigration {
 		return nil
 	}
@@ -258,7 +270,7 @@ func (s *State) grantsSince(load time.Time) []time.Time {
 	return items[sort.Search(len(items), func(i int) bool { return items[i].After(load) }):]
 }
 
-func (o Grant) checkRoom(e *entry, l *leaseRecord) *Refusal {
+func (o *Grant) checkRoom(e *entry, l *leaseRecord) *Refusal {
 	at := e.at[o.Destination]
 	h, allocatable := at.record, at.record.allocatable
 	free := allocatable.Sub(at.held)

@@ -125,7 +125,7 @@ func (s *State) indexRules() {
 
 // checkRules refuses a grant that would break a hard rule. A workload under a
 // lease counts on both hosts, so no order in which moves end can break one.
-func (o Grant) checkRules(e *entry, _ *leaseRecord) *Refusal {
+func (o *Grant) checkRules(e *entry) *Refusal {
 	if len(e.hard) == 0 {
 		return nil
 	}

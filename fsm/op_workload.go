@@ -74,7 +74,7 @@ func (e *entry) update(old *workloadRecord, w fleet.Workload) {
 	w.Owner, w.Epoch, w.Pinned = old.Owner, old.Epoch, old.Pinned
 	changed := *old
 	changed.Workload, changed.reported = w, e.generation
-	if sameWorkload(old.Workload, w) {
+	if sameWorkload(old.Workload, w) && (e.level < levelSources || old.Group == w.Group) {
 		if old.reported != e.generation {
 			e.putWorkload(&changed)
 		}

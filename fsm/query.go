@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"sort"
@@ -48,6 +49,11 @@ func (s *State) Verified(id fleet.HostID) bool {
 	return h != nil && (s.generation <= 1 || h.reported >= s.generation)
 }
 
+// OwnersChanged is the index at which a host or a workload last changed, at most
+// Index: who follows them need not look at all of them after every entry. After a
+// Restore it is the snapshot's index.
+func (s *State) OwnersChanged() uint64 { return s.owned }
+
 // Workloads returns every workload by id.
 func (s *State) Workloads() []fleet.Workload {
 	out := make([]fleet.Workload, 0, len(s.workloads))
@@ -71,19 +77,35 @@ func (s *State) Disputed(id fleet.WorkloadID) []fleet.HostID { return s.disputed
 
 // Leases returns the active leases in the order of their grants.
 func (s *State) Leases() []fleet.Lease {
-	return s.listLeases(slices.Collect(maps.Values(s.leaseOf)))
+	records := make([]*leaseRecord, 0, len(s.leaseOf))
+	for _, id := range s.leaseOf {
+		records = append(records, s.leases[id])
+	}
+	return inOrder(records)
+}
+
+// Migrations returns the active leases of kind migration in the order of their
+// grants.
+func (s *State) Migrations() []fleet.Lease {
+	return inOrder(slices.Collect(maps.Values(s.migrations)))
 }
 
 // AllLeases returns the active leases and the last 256 ended ones.
 func (s *State) AllLeases() []fleet.Lease {
-	return s.listLeases(slices.Collect(maps.Keys(s.leases)))
+	return inOrder(slices.Collect(maps.Values(s.leases)))
 }
 
-func (s *State) listLeases(ids []fleet.LeaseID) []fleet.Lease {
-	slices.SortFunc(ids, compareLeaseIDs)
-	out := make([]fleet.Lease, len(ids))
-	for i, id := range ids {
-		out[i] = s.leases[id].Lease
+// inOrder sorts by the index of the grant, which tokens and ids both name.
+func inOrder(records []*leaseRecord) []fleet.Lease {
+	slices.SortFunc(records, func(a, b *leaseRecord) int {
+		if n := cmp.Compare(a.Token.Index, b.Token.Index); n != 0 {
+			return n
+		}
+		return compareLeaseIDs(a.ID, b.ID)
+	})
+	out := make([]fleet.Lease, len(records))
+	for i, l := range records {
+		out[i] = l.Lease
 	}
 	return out
 }

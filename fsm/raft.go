@@ -87,7 +87,9 @@ func (r *Replica) WaitApplied(ctx context.Context, index uint64) error {
 func (r *Replica) Apply(log *raft.Log) any { return r.ApplyBatch([]*raft.Log{log})[0] }
 
 // ApplyBatch implements raft.BatchingFSM. Each response is a Result, for a
-// Bundle a []any of Results in its order, nil for what is not a command.
+// Bundle a []any of Results in its order, nil for what is not a command. Their
+// leases and refusals are the state's own and must not be changed: only one
+// replica has somebody who waits for them, and copies would cost all of them.
 func (r *Replica) ApplyBatch(logs []*raft.Log) []any {
 	out := make([]any, len(logs))
 	if err := r.applyAll(logs, out); err != nil && r.onFatal != nil {
@@ -131,10 +133,10 @@ func stopping(fatal error) error {
 // applyOne needs mu. It answers a Result, or one for each proposal of a bundle.
 func (r *Replica) applyOne(log *raft.Log) (answer any, fatal error) {
 	if !IsBundle(log.Data) {
-		result := r.state.Apply(log.Index, log.Data)
+		result := r.state.applyShared(log.Index, log.Data)
 		return result, result.Fatal
 	}
-	results, err := r.state.ApplyBundle(log.Index, log.Data)
+	results, err := r.state.applyBundleShared(log.Index, log.Data)
 	if err != nil {
 		return Result{Index: log.Index, Fatal: err}, err
 	}

@@ -47,13 +47,19 @@ func (l *resultLog) dropOldest() {
 // replay answers an entry whose id was used before.
 func (r *storedResult) replay(d decoded) Result {
 	if r.content == d.content {
-		return Result{Index: r.index, Ops: cloneResults(r.ops), Replayed: true}
+		return Result{Index: r.index, Ops: r.ops, Replayed: true}
 	}
 	out := Result{Index: r.index, Replayed: true, Ops: make([]OpResult, len(d.ops))}
 	for i := range out.Ops {
 		out.Ops[i].Err = refuse(CodeRule, "idempotency id %s was used for other operations at index %d: use a new id", r.id, r.index)
 	}
 	return out
+}
+
+// own returns the result with leases and refusals that its reader may change.
+func (r Result) own() Result {
+	r.Ops = cloneResults(r.Ops)
+	return r
 }
 
 // cloneResults protects the remembered results from their readers.

@@ -11,13 +11,14 @@ import (
 	"github.com/placed-dev/placed/fleet"
 )
 
-// Versions of the snapshot. The second appends what feature level 2 brought; it
-// is written from that level on, so that a version that does not know the level
-// can still take over before.
+// Versions of the snapshot, one per feature level: each appends what its level
+// brought and is written from that level on, so that a version that does not know
+// the level can still take over before.
 const (
 	snapshotMagic   = "plcdsnap"
 	snapshotFirst   = 1
-	snapshotVersion = 2
+	snapshotHash    = 2
+	snapshotVersion = 3
 	maxSnapshot     = 1 << 30 // bytes; a bound against a damaged or foreign file
 )
 
@@ -35,8 +36,11 @@ func (s Snapshot) Index() uint64 { return s.state.index }
 func (s Snapshot) WriteTo(w io.Writer) (int64, error) {
 	c := writer()
 	version := byte(snapshotFirst)
-	if s.state.level >= levelHash {
+	switch {
+	case s.state.level >= levelSources:
 		version = snapshotVersion
+	case s.state.level >= levelHash:
+		version = snapshotHash
 	}
 	c.buf = append(append(c.buf, snapshotMagic...), version)
 	c.state(s.state, version)
@@ -109,12 +113,15 @@ func (c *coder) state(s *State, version byte) {
 		})
 		c.uint(&s.released)
 		c.uint(&s.aborted)
-		if version >= snapshotVersion {
+		if version >= snapshotHash {
 			c.uint(&s.level)
 			table(c, s.rules, func(r *ruleRecord) { c.rule(&r.Rule) })
 			table(c, s.calendars, c.calendarRecord)
 			table(c, s.models, func(m *modelRecord) { c.model(&m.Model) })
 			c.marked(s)
+		}
+		if version >= snapshotVersion {
+			table(c, s.sources, func(r *sourceRecord) { c.calendarSource(&r.CalendarSource) })
 		}
 	})
 }
@@ -204,6 +211,7 @@ func (c *coder) dispute(d *dispute, index *uint64) {
 // reindex rebuilds what a snapshot does not contain, and refuses records that
 // could not have been written: the books must be whole or not be used.
 func (s *State) reindex(c *coder) {
+	s.owned = s.index
 	for id, h := range s.hosts {
 		if h.ID != id {
 			c.fail("host %q is filed under %q", h.ID, id)
@@ -301,6 +309,13 @@ func (s *State) restoreRest(c *coder) {
 		}
 		m.digest = s.digestOf(modelKind, func(c *coder) { c.model(&m.Model) })
 		s.records.add(m.digest)
+	}
+	for id, r := range s.sources {
+		if r.Entry.ID != id {
+			c.fail("calendar source %q is filed under %q", r.Entry.ID, id)
+		}
+		r.digest = s.digestOf(sourceKind, func(c *coder) { c.calendarSource(&r.CalendarSource) })
+		s.records.add(r.digest)
 	}
 	for id, p := range s.profiles {
 		if p.Workload != id || s.workloads[id] == nil {

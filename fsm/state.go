@@ -55,6 +55,8 @@ type State struct {
 	rules     map[string]*ruleRecord
 	calendars map[string]*calendarRecord // by source
 	models    map[string]*modelRecord
+	// sources are the calendar as operators wrote it; from levelSources on.
+	sources map[string]*sourceRecord
 	// chain binds all results and events ever; marks are the hashes kept for
 	// comparison, checked is the newest index that was compared.
 	chain   Hash
@@ -123,6 +125,7 @@ func New() *State {
 		rules:     map[string]*ruleRecord{},
 		calendars: map[string]*calendarRecord{},
 		models:    map[string]*modelRecord{},
+		sources:   map[string]*sourceRecord{},
 		scratch:   writer(),
 		books:     newBooks(),
 	}
@@ -156,7 +159,8 @@ func (r Result) Refused() error {
 // OpResult is what became of one operation. Err is nil when it was accepted;
 // compare it before it becomes an error, or use Result.Refused. Lease is the
 // lease after an operation on one, also after a refused one that found it; inside
-// the state it is the record itself, and callers are given copies.
+// the state and in the answers of a Replica it is the record itself, which nobody
+// changes; the callers of Apply are given copies.
 type OpResult struct {
 	Err     *Refusal     `json:"error,omitempty"`
 	Lease   *fleet.Lease `json:"lease,omitempty"`
@@ -182,6 +186,12 @@ type entry struct {
 
 // Apply applies one entry of the log. Indexes must grow.
 func (s *State) Apply(index uint64, data []byte) Result {
+	return s.applyShared(index, data).own()
+}
+
+// applyShared is Apply with a result whose leases and refusals are the state's
+// own: to be read, not to be changed.
+func (s *State) applyShared(index uint64, data []byte) Result {
 	if index <= s.index {
 		return Result{Index: index, Fatal: fmt.Errorf("entry %d comes after entry %d was applied: %w", index, s.index, ErrCorrupt)}
 	}
@@ -225,7 +235,7 @@ func (s *State) commit(index uint64, stamp Stamp, proposals ...decoded) ([]Resul
 		if s.level >= levelHash {
 			s.link(result, e.events[said:])
 		}
-		results[i] = Result{Index: index, Ops: cloneResults(ops)}
+		results[i] = Result{Index: index, Ops: ops}
 	}
 	for _, ev := range e.events {
 		s.events.push(ev, maxEvents, maxEvents, one[*eventRecord])
@@ -288,6 +298,7 @@ func (s *State) fork() *State {
 	out.rules = maps.Clone(s.rules)
 	out.calendars = maps.Clone(s.calendars)
 	out.models = maps.Clone(s.models)
+	out.sources = maps.Clone(s.sources)
 	out.scratch = nil      // the writer's alone
 	out.results.byID = nil // a capture writes the ordered list only
 	out.books = books{}

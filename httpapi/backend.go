@@ -48,6 +48,7 @@ type Backend interface {
 	Drain(ctx context.Context, w Write, host string, request api.DrainRequest) (api.Accepted, error)
 
 	LeaseBackend
+	RuleBackend
 	OperatorBackend
 
 	// Events returns the kept events after the cursor, oldest first, at most

@@ -83,7 +83,7 @@ func WorkloadOf(w fleet.WorkloadView, lease fleet.LeaseID) api.Workload {
 		Driver: w.Driver, Owner: string(w.Owner), Epoch: w.Epoch,
 		Reservation: VectorOf(w.Reservation), Usage: VectorOf(w.Usage),
 		Priority: w.Priority, Tolerance: float64(w.Tolerance) / 1000,
-		Port: w.Port, Pinned: w.Pinned, ManagedBy: w.ManagedBy,
+		Port: w.Port, Pinned: w.Pinned, ManagedBy: w.ManagedBy, Group: w.Group,
 		CooldownUntil: w.CooldownUntil, Lease: string(lease),
 		Size: w.Size, WriteRate: w.WriteRate,
 	}
@@ -214,6 +214,8 @@ func PolicyOf(p fleet.Policy) api.Policy {
 		Headroom: float64(p.Headroom) / 1000, CooldownS: p.Cooldown.Seconds(),
 		CooldownResetS: p.CooldownReset.Seconds(), MovesPerPass: p.MovesPerPass,
 		MovesInFlight: p.MovesInFlight, ChurnPerHour: p.ChurnPerHour,
+		ReserveHosts: p.ReserveHosts, MovesPerHost: p.MovesPerHost,
+		BandwidthInFlight: p.BandwidthInFlight, Consolidate: p.Consolidate,
 	}
 }
 
@@ -236,6 +238,8 @@ func FleetPolicy(p api.Policy) (fleet.Policy, error) {
 		Headroom: thousandths(p.Headroom), Cooldown: seconds(p.CooldownS),
 		CooldownReset: seconds(p.CooldownResetS), MovesPerPass: p.MovesPerPass,
 		MovesInFlight: p.MovesInFlight, ChurnPerHour: p.ChurnPerHour,
+		ReserveHosts: p.ReserveHosts, MovesPerHost: p.MovesPerHost,
+		BandwidthInFlight: p.BandwidthInFlight, Consolidate: p.Consolidate,
 	}
 	if err := out.Validate(); err != nil {
 		return fleet.Policy{}, fmt.Errorf("%w: %w", ErrInvalid, err)

@@ -33,6 +33,8 @@ type demo struct {
 	batches    map[string]api.LeaseBatch // lease operations by id
 	by         []string
 	failSync   error
+	rules      []fleet.Rule
+	calendar   []fleet.CalendarSource
 	refused    int // writes without a leader
 }
 

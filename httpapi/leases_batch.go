@@ -20,26 +20,39 @@ type LeaseBackend interface {
 
 // leaseOperation is a batch of one whose refusal is the answer's status.
 func (s *Server) leaseOperation(w http.ResponseWriter, r *http.Request) error {
-	var operation api.LeaseOperation
-	return s.writeLeases(w, r, maxBody, &operation, func() []api.LeaseOperation { return []api.LeaseOperation{operation} },
-		func(batch api.LeaseBatch) error {
-			if refused := batch.Results[0].Error; refused != nil {
-				return refused
+	read := func(body []byte) ([]api.LeaseOperation, error) {
+		operation, ok := readLeaseOperation(body)
+		if !ok {
+			if err := decodeBytes(body, &operation); err != nil {
+				return nil, err
 			}
-			return nil
-		})
+		}
+		return []api.LeaseOperation{operation}, nil
+	}
+	return s.writeLeases(w, r, maxBody, read, func(batch api.LeaseBatch) error {
+		if refused := batch.Results[0].Error; refused != nil {
+			return refused
+		}
+		return nil
+	})
 }
 
 func (s *Server) leaseBatch(w http.ResponseWriter, r *http.Request) error {
-	var request api.LeaseBatchRequest
-	return s.writeLeases(w, r, maxBatchBody, &request, func() []api.LeaseOperation { return request.Operations },
-		func(api.LeaseBatch) error { return nil })
+	read := func(body []byte) ([]api.LeaseOperation, error) {
+		if operations, ok := readLeaseBatch(body); ok {
+			return operations, nil
+		}
+		var request api.LeaseBatchRequest
+		err := decodeBytes(body, &request)
+		return request.Operations, err
+	}
+	return s.writeLeases(w, r, maxBatchBody, read, func(api.LeaseBatch) error { return nil })
 }
 
 // writeLeases does for lease operations what write does for the others, but logs
 // no line for each: an orchestrator makes thousands in a second.
-func (s *Server) writeLeases(w http.ResponseWriter, r *http.Request, most int64, body any,
-	operations func() []api.LeaseOperation, judge func(api.LeaseBatch) error,
+func (s *Server) writeLeases(w http.ResponseWriter, r *http.Request, most int64,
+	read func(body []byte) ([]api.LeaseOperation, error), judge func(api.LeaseBatch) error,
 ) error {
 	if err := checkContentType(r); err != nil {
 		return err
@@ -48,10 +61,14 @@ func (s *Server) writeLeases(w http.ResponseWriter, r *http.Request, most int64,
 	if err != nil {
 		return err
 	}
-	if err := decodeBounded(w, r, most, body); err != nil {
+	body, err := readBounded(w, r, most)
+	if err != nil {
 		return err
 	}
-	asked := operations()
+	asked, err := read(body)
+	if err != nil {
+		return err
+	}
 	if err := checkLeaseOperations(asked); err != nil {
 		return err
 	}

@@ -43,7 +43,11 @@ func newMetrics(registry *prometheus.Registry, backend Backend, version string) 
 		Name: "placed_build_info", Help: "1, labelled with the version.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.streams, m.waiting, build, newStatusCollector(backend)} {
+	collectors := []prometheus.Collector{m.requests, m.seconds, m.streams, m.waiting, build, newStatusCollector(backend)}
+	if b, ok := backend.(LogBackend); ok {
+		collectors = append(collectors, newLogCollector(b))
+	}
+	for _, c := range collectors {
 		if err := registry.Register(c); err != nil {
 			return nil, err
 		}
@@ -59,7 +63,7 @@ func (m *metrics) serve(w http.ResponseWriter, r *http.Request) error {
 // observe counts one request; a status that was never written is 200.
 func (m *metrics) observe(route, method string, w http.ResponseWriter, handle func(http.ResponseWriter)) {
 	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut:
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete:
 	default:
 		method = "other" // a client must not be able to make label values
 	}
@@ -124,6 +128,10 @@ func newStatusCollector(backend Backend) *statusCollector {
 	add(gauge, "leader_known", "1 while the agent knows a leader.", func(s statusSample) float64 { return truth(s.Leader != nil) })
 	add(gauge, "leader_last_contact_seconds", "Time since the leader was last heard.", func(s statusSample) float64 { return s.lastContact.Seconds() })
 	add(gauge, "automation_auto", "1 while passes may move workloads.", func(s statusSample) float64 { return truth(s.Automation == "auto" && !s.Paused) })
+	add(gauge, "rules", "Rules in force.", func(s statusSample) float64 { return float64(s.Rules) })
+	add(gauge, "rules_broken", "Hard rules that are broken as the books stand.", func(s statusSample) float64 { return float64(s.RulesBroken) })
+	add(gauge, "calendar_holds", "Intervals of the calendar that hold now.", func(s statusSample) float64 { return float64(len(s.CalendarNow)) })
+	add(gauge, "hosts_overbooked", "Hosts on which reality exceeds the books.", func(s statusSample) float64 { return float64(s.HostsOverbooked) })
 	add(gauge, "healthy", "1 while the agent sees no problem.", func(s statusSample) float64 { return truth(s.Healthy) })
 	return c
 }

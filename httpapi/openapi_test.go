@@ -207,6 +207,9 @@ func schemaOf(expression ast.Expr) map[string]any {
 	case *ast.StarExpr:
 		return map[string]any{"oneOf": []any{schemaOf(e.X), map[string]any{"type": "null"}}}
 	case *ast.ArrayType:
+		if element, ok := e.Elt.(*ast.Ident); ok && element.Name == "byte" {
+			return map[string]any{"type": "string", "contentEncoding": "base64"}
+		}
 		return map[string]any{"type": "array", "items": schemaOf(e.Elt)}
 	case *ast.MapType:
 		return map[string]any{"type": "object", "additionalProperties": schemaOf(e.Value)}

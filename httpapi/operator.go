@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -27,7 +28,12 @@ type OperatorBackend interface {
 	// SnapshotBooks returns the books as they are here; RestoreBooks replaces
 	// those of the whole cluster.
 	SnapshotBooks(ctx context.Context) ([]byte, error)
+	// SnapshotWithHistory returns them in a bundle with what every workload has
+	// used in the time before (api.Bundle).
+	SnapshotWithHistory(ctx context.Context, since time.Duration) ([]byte, error)
 	RestoreBooks(ctx context.Context, w Write, snapshot []byte) (api.Accepted, error)
+
+	UpgradeBackend
 }
 
 // snapshotTime bounds the transfer of a snapshot.
@@ -101,7 +107,15 @@ func (s *Server) saveSnapshot(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	meta := s.backend.Meta()
-	data, err := s.backend.SnapshotBooks(ctx)
+	read := s.backend.SnapshotBooks
+	if text := r.URL.Query().Get("history"); text != "" {
+		since, err := time.ParseDuration(text)
+		if err != nil {
+			return fmt.Errorf("%w: history=%q is no duration: write it as 168h", ErrInvalid, text)
+		}
+		read = func(ctx context.Context) ([]byte, error) { return s.backend.SnapshotWithHistory(ctx, since) }
+	}
+	data, err := read(ctx)
 	meta.Write(w.Header())
 	if err != nil {
 		return err

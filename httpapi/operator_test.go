@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/placed-dev/placed/api"
 )
@@ -48,6 +49,9 @@ func (d *demo) RaftSnapshot(_ context.Context, w Write) (api.Accepted, error) {
 
 const demoSnapshot = "the books of the demo"
 
+func (d *demo) SnapshotWithHistory(_ context.Context, since time.Duration) ([]byte, error) {
+	return api.Bundle{Format: api.BundleFormat, Books: []byte(demoSnapshot), TickS: 300, Ticks: int(since / (5 * time.Minute))}.Encode()
+}
 func (d *demo) SnapshotBooks(context.Context) ([]byte, error) { return []byte(demoSnapshot), nil }
 
 func (d *demo) RestoreBooks(_ context.Context, w Write, snapshot []byte) (api.Accepted, error) {

@@ -33,12 +33,22 @@ func (s *Server) routes() []route {
 		{http.MethodGet, "/v1/migrations", s.read(s.migrations)},
 		{http.MethodGet, "/v1/decisions", s.read(s.decisions)},
 		{http.MethodGet, "/v1/forecasts", s.read(s.forecasts)},
+		{http.MethodGet, "/v1/forecast/zones", s.read(s.zoneForecasts)},
 		{http.MethodGet, "/v1/forecast/host/{id}", s.read(s.hostForecasts)},
 		{http.MethodGet, "/v1/why", s.read(s.why)},
 		{http.MethodGet, "/v1/why-not", s.read(s.whyNot)},
 		{http.MethodGet, "/v1/policy", s.read(s.policy)},
 		{http.MethodPut, "/v1/policy", s.setPolicy},
+		{http.MethodGet, "/v1/rules", s.read(s.rules)},
+		{http.MethodGet, "/v1/rules/{id...}", s.read(s.rule)},
+		{http.MethodPut, "/v1/rules/{id...}", s.putRule},
+		{http.MethodDelete, "/v1/rules/{id...}", s.dropRule},
+		{http.MethodGet, "/v1/calendar", s.read(s.calendar)},
+		{http.MethodGet, "/v1/calendar/{id...}", s.read(s.calendarSource)},
+		{http.MethodPut, "/v1/calendar/{id...}", s.putCalendar},
+		{http.MethodDelete, "/v1/calendar/{id...}", s.dropCalendar},
 		{http.MethodPost, "/v1/move", s.move},
+		{http.MethodPost, "/v1/pin", s.pin},
 		{http.MethodGet, "/v1/fleet", s.read(s.fleet)},
 		{http.MethodGet, "/v1/operator/raft", s.raftServers},
 		{http.MethodPost, "/v1/operator/raft/add-peer", s.raftWrite(true, s.raftAdd)},
@@ -47,6 +57,8 @@ func (s *Server) routes() []route {
 		{http.MethodPost, "/v1/operator/raft/snapshot", s.raftWrite(false, s.raftSnapshot)},
 		{http.MethodGet, "/v1/operator/snapshot", s.saveSnapshot},
 		{http.MethodPut, "/v1/operator/snapshot", s.restoreSnapshot},
+		{http.MethodGet, "/v1/operator/upgrade", s.upgrade},
+		{http.MethodPost, "/v1/operator/upgrade/finalize", s.finalizeUpgrade},
 		{http.MethodGet, "/v1/event/stream", s.stream},
 		{http.MethodGet, "/v1/agent/health", s.health},
 		{http.MethodGet, "/v1/agent/ready", s.ready},
@@ -102,7 +114,7 @@ func pick(methods map[string]handler, w http.ResponseWriter, r *http.Request) ha
 		}
 	}
 	allowed := make([]string, 0, len(methods))
-	for _, m := range []string{http.MethodGet, http.MethodPut, http.MethodPost} {
+	for _, m := range []string{http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete} {
 		if methods[m] != nil {
 			allowed = append(allowed, m)
 		}

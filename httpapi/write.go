@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -129,8 +130,12 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, do func(context.C
 }
 
 // checkContentType: forms and plain text are what a foreign page can send
-// without asking first, so only JSON is a write.
+// without asking first, so only JSON is a write. A page must ask before it sends
+// DELETE, which has no body.
 func checkContentType(r *http.Request) error {
+	if r.Method == http.MethodDelete {
+		return nil
+	}
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/json" {
 		return refusal(http.StatusUnsupportedMediaType, "content type %.60q cannot be read", r.Header.Get("Content-Type")).
@@ -145,7 +150,29 @@ func decodeBody(w http.ResponseWriter, r *http.Request, v any) error {
 
 // decodeBounded reads one JSON value of at most so many bytes.
 func decodeBounded(w http.ResponseWriter, r *http.Request, most int64, v any) error {
-	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, most))
+	body, err := readBounded(w, r, most)
+	if err != nil {
+		return err
+	}
+	return decodeBytes(body, v)
+}
+
+func readBounded(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
+	var body bytes.Buffer
+	body.Grow(int(min(max(r.ContentLength, 0), most)) + bytes.MinRead)
+	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, most))
+	var tooBig *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooBig):
+		return nil, refusal(http.StatusRequestEntityTooLarge, "the body has more than %d bytes", tooBig.Limit).withHint("send less")
+	case err != nil:
+		return nil, unreadable(err)
+	}
+	return body.Bytes(), nil
+}
+
+func decodeBytes(body []byte, v any) error {
+	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.DisallowUnknownFields()
 	err := decoder.Decode(v)
 	if err == nil {
@@ -154,10 +181,10 @@ func decodeBounded(w http.ResponseWriter, r *http.Request, most int64, v any) er
 		}
 		err = fmt.Errorf("more than one JSON value")
 	}
-	var tooBig *http.MaxBytesError
-	if errors.As(err, &tooBig) {
-		return refusal(http.StatusRequestEntityTooLarge, "the body has more than %d bytes", tooBig.Limit).withHint("send less")
-	}
+	return unreadable(err)
+}
+
+func unreadable(err error) error {
 	return invalid("GET /v1/openapi.json describes the body", "the body is not what is expected: %s", err)
 }
 

@@ -81,6 +81,14 @@ func (p *pass) surround(c *scorer.Candidate, l *load, to *site) {
 	if l.Owner == to.ID {
 		return
 	}
+	if m, due := p.due[to.ID]; due && !p.requested(l.ID) {
+		c.Barred = fmt.Sprintf("it is emptied for %s from %s on", m.entry, clockText(m.entry.From))
+		return
+	}
+	if why, shut := s.closed(to.Host); shut && !p.requested(l.ID) {
+		c.Barred = why
+		return
+	}
 	if ok, why := scorer.Compatible(l.WorkloadView, from, to.HostView, s.ways); !ok {
 		c.Barred = why
 		return

@@ -87,7 +87,7 @@ func newBoard(view fleet.View, drained map[fleet.HostID]bool) *board {
 		}
 	}
 	b.bindRules(view.Rules, index)
-	b.choosy = !b.ways.Empty() || slices.ContainsFunc(b.works, func(w fleet.WorkloadView) bool { return !w.Requires.IsZero() })
+	b.choosy = b.ways.Barred() || slices.ContainsFunc(b.works, func(w fleet.WorkloadView) bool { return !w.Requires.IsZero() })
 	return b
 }
 

@@ -32,6 +32,30 @@ type site struct {
 	incoming fleet.Vector
 }
 
+// hours is the usual day of the host's workloads, summed; one whose day is not
+// known counts with its mean. Nil where none is known.
+func (s *site) hours() []int64 {
+	var sum []int64
+	for _, l := range s.members {
+		if len(l.Hours) > 0 && sum == nil {
+			sum = make([]int64, len(l.Hours))
+		}
+	}
+	for _, l := range s.members {
+		for h := range sum {
+			if len(l.Hours) == len(sum) {
+				sum[h] += max(l.Hours[h], 0)
+			} else {
+				sum[h] += int64(l.dayMean)
+			}
+		}
+	}
+	if sum == nil && len(s.members) == 0 {
+		sum = make([]int64, 24) // an empty host is idle all day
+	}
+	return sum
+}
+
 // books is the fleet as one pass sees and changes it.
 type books struct {
 	sites     []*site // by id
@@ -39,6 +63,7 @@ type books struct {
 	loads     []*load // by id
 	byID      map[fleet.WorkloadID]*load
 	modelName string
+	calendar  predictor.Calendar // what is known of the hours around now
 }
 
 // newBooks reads a view. A workload under a lease counts, for DEMAND, where it
@@ -48,7 +73,7 @@ type books struct {
 // sides, because nobody knows. Reservations are another matter: the books hold
 // them on both sides until the source proves its memory released.
 func newBooks(view fleet.View, model predictor.Model, par Par) *books {
-	b := &books{byHost: map[fleet.HostID]*site{}, byID: map[fleet.WorkloadID]*load{}, modelName: model.Name()}
+	b := &books{byHost: map[fleet.HostID]*site{}, byID: map[fleet.WorkloadID]*load{}, modelName: model.Name(), calendar: calendarOf(view)}
 	for _, h := range view.Hosts {
 		s := &site{HostView: h, current: known(h.Usage.CPU), dayMean: known(h.Foreign.CPU)}
 		b.sites = append(b.sites, s)
@@ -68,7 +93,10 @@ func newBooks(view fleet.View, model predictor.Model, par Par) *books {
 		}
 	}
 	nowTick := fleet.TickOf(view.Now)
-	par(len(b.loads), func(i int) { b.loads[i].forecast(model, nowTick) })
+	par(len(b.loads), func(i int) {
+		b.loads[i].forecast(model, nowTick)
+		b.bend(b.loads[i])
+	})
 	for _, l := range b.loads {
 		b.place(l)
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/placed-dev/placed/fleet"
+	"github.com/placed-dev/placed/precopy"
 )
 
 // bounds keep a pass from doing too much at once. What an operator asked for
@@ -17,16 +18,25 @@ type bounds struct {
 	churn    int64 // grants in the last hour of load time, planned ones included
 	planned  int64
 	pairs    map[[2]fleet.HostID]bool
+	onHost   map[fleet.HostID]int64 // moves in flight that a host takes part in
+	sending  int64                  // bytes per second, of all moves in flight
+	links    map[fleet.HostID]int64
 }
 
 func newBounds(view fleet.View) bounds {
-	b := bounds{policy: view.Policy, pairs: map[[2]fleet.HostID]bool{}}
+	b := bounds{policy: view.Policy, pairs: map[[2]fleet.HostID]bool{}, onHost: map[fleet.HostID]int64{}, links: map[fleet.HostID]int64{}}
+	for _, h := range view.Hosts {
+		b.links[h.ID] = h.Bandwidth
+	}
 	for _, l := range view.Leases {
 		switch l.State {
 		// An uncertain or aborted lease holds capacity, but nothing moves:
 		// counting it would let one stuck host stop the whole fleet.
 		case fleet.Granted, fleet.Transferring, fleet.Prepared, fleet.Committed, fleet.Activated:
 			b.inFlight++
+			b.onHost[l.Source]++
+			b.onHost[l.Destination]++
+			b.sending += b.link(l.Source, l.Destination)
 		}
 	}
 	for _, at := range view.Grants {
@@ -56,6 +66,44 @@ func (b *bounds) take(from, to fleet.HostID) {
 	b.churn++
 	b.planned++
 	b.pairs[[2]fleet.HostID{from, to}] = true
+	b.onHost[from]++
+	b.onHost[to]++
+	b.sending += b.link(from, to)
+}
+
+// link is what one move between two hosts sends per second: what the slower end
+// can. An end that was never measured is as fast as precopy takes it to be.
+func (b *bounds) link(from, to fleet.HostID) int64 {
+	rate := int64(0)
+	for _, h := range []fleet.HostID{from, to} {
+		if r := b.links[h]; r > 0 && (rate == 0 || r < rate) {
+			rate = r
+		}
+	}
+	if rate == 0 {
+		rate = int64(precopy.DefaultBandwidth)
+	}
+	return rate
+}
+
+// full says why no further move between the two hosts may begin now. The first
+// move may exceed the bandwidth alone: it would never be made otherwise.
+func (b *bounds) full(from, to fleet.HostID) string {
+	if b.used(from, to) {
+		return "this pass already moves something between the two hosts"
+	}
+	if most := b.policy.MovesPerHost; most > 0 {
+		for _, h := range []fleet.HostID{from, to} {
+			if b.onHost[h] >= most {
+				return fmt.Sprintf("host %s takes part in %d of %d moves (moves_per_host): it waits for one to end", h, b.onHost[h], most)
+			}
+		}
+	}
+	if most := b.policy.BandwidthInFlight; most > 0 && b.sending > 0 && b.sending+b.link(from, to) > most {
+		return fmt.Sprintf("the moves under way send %s/s of %s/s (bandwidth_in_flight): it waits for one to end",
+			fleet.FormatAmount(fleet.Memory, b.sending), fleet.FormatAmount(fleet.Memory, most))
+	}
+	return ""
 }
 
 // used says whether this pass already moves something between the two hosts, in

@@ -42,17 +42,23 @@ func (p *pass) destinations(l *load, terms scorer.Terms) ([]fleet.Score, []fleet
 		p.surround(&c, l, s)
 		if ok, _ := scorer.Admits(l.Workload, c, terms); ok {
 			p.fillCandidate(&c, l, from, s, terms)
+			if len(l.Hours) > 0 {
+				c.Hours = s.hours()
+			}
 		}
 		candidates[i] = c
 	})
 	ranked, excluded := scorer.Rank(l.WorkloadView, candidates, terms)
-	for _, r := range ranked {
-		if p.bounds.used(l.Owner, r.Host) {
-			excluded = append(excluded, fleet.Exclusion{Host: r.Host, Workload: l.ID,
-				Reason: "this pass already moves something between the two hosts"})
+	ranked = slices.DeleteFunc(ranked, func(r fleet.Score) bool {
+		why := p.bounds.full(l.Owner, r.Host)
+		if why == "" && !terms.Advisory {
+			why = p.unsheltered(l, p.books.byHost[r.Host])
 		}
-	}
-	ranked = slices.DeleteFunc(ranked, func(r fleet.Score) bool { return p.bounds.used(l.Owner, r.Host) })
+		if why != "" {
+			excluded = append(excluded, fleet.Exclusion{Host: r.Host, Workload: l.ID, Reason: why})
+		}
+		return why != ""
+	})
 	return ranked, excluded
 }
 

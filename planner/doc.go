@@ -10,8 +10,9 @@
 //
 // With stationary load the planner must reach zero moves and stay there. Five
 // rules together see to it:
-//   - a breach must be predicted for policy.HoldPasses passes in a row, six
-//     times as many while it stays within half the headroom above the line;
+//   - a breach must be predicted for policy.HoldPasses passes in a row, for two days
+//     of passes while it stays within the headroom above the line, and for an hour
+//     within twice the headroom;
 //   - a destination must keep policy.Headroom free at every step with the
 //     workload on it, judged not by the moment alone: demand that is below its
 //     mean of the last day is taken to return to it at once;

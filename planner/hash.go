@@ -59,6 +59,30 @@ func appendSeries(b []byte, s fleet.Series) []byte {
 		b = binary.AppendVarint(b, r.Tick)
 		b = appendFloats(b, r.Errors)
 	}
+	return appendBands(b, s.Bands)
+}
+
+// appendBands writes what the leader made of the series; the outlook and record
+// that it comes from decide nothing themselves.
+func appendBands(b []byte, bands *fleet.Bands) []byte {
+	if bands == nil {
+		return b // what is written has its length before it, so nothing is ambiguous
+	}
+	b = binary.AppendUvarint(b, uint64(len(bands.Model)))
+	b = append(b, bands.Model...)
+	if bands.Reactive {
+		return append(b, 1)
+	}
+	b = append(b, 0)
+	for _, side := range [][][]float64{bands.From, bands.To} {
+		b = binary.AppendUvarint(b, uint64(len(side)))
+		for _, step := range side {
+			b = binary.AppendUvarint(b, uint64(len(step)))
+			for _, v := range step {
+				b = binary.LittleEndian.AppendUint64(b, math.Float64bits(v))
+			}
+		}
+	}
 	return b
 }
 

@@ -38,6 +38,7 @@ func Plan(view fleet.View, model predictor.Model, par Par) (fleet.Plan, []fleet.
 	p.requests()
 	p.drains()
 	p.relieve(contentions, streaks)
+	p.consolidate()
 	if len(p.plan.Decisions) == 0 {
 		p.nothingToDo()
 	}
@@ -54,6 +55,7 @@ type pass struct {
 	books  *books
 	bounds bounds
 	around surroundings
+	due    map[fleet.HostID]maintenance
 	plan   fleet.Plan
 }
 
@@ -62,7 +64,7 @@ func newPass(view fleet.View, model predictor.Model, par Par) *pass {
 		par = serial
 	}
 	b := newBooks(view, model, par)
-	return &pass{
+	p := &pass{
 		view: view, par: par,
 		books:  b,
 		bounds: newBounds(view),
@@ -74,6 +76,8 @@ func newPass(view fleet.View, model predictor.Model, par Par) *pass {
 			At:   view.Now, Index: view.Index,
 		},
 	}
+	p.due = p.upkeep()
+	return p
 }
 
 // A decision lists at most so many hosts in order and so many exclusions: it
@@ -121,7 +125,7 @@ func (p *pass) contentions() []fleet.Contention {
 		if s.State == fleet.HostLeft {
 			return
 		}
-		if c, ok := predictor.Contention(s.Host, fleet.CPU, s.demand, tick, s.current, p.view.Policy); ok {
+		if c, ok := p.books.calendar.Contention(s.Host, fleet.CPU, s.demand, tick, s.current, p.view.Policy); ok {
 			found[i] = append(found[i], c)
 		}
 		if allocatable := s.Allocatable().Memory; allocatable != fleet.Unknown && s.booked > allocatable {
@@ -141,13 +145,18 @@ func (p *pass) streaks(contentions []fleet.Contention) []fleet.BreachStreak {
 		host     fleet.HostID
 		resource fleet.Resource
 	}
-	before := map[key]int64{}
+	before := map[key]fleet.BreachStreak{}
 	for _, b := range p.view.Breaches {
-		before[key{b.Host, b.Resource}] = b.Passes
+		before[key{b.Host, b.Resource}] = b
 	}
 	var out []fleet.BreachStreak
 	for _, c := range contentions {
-		out = append(out, fleet.BreachStreak{Host: c.Host, Resource: c.Resource, Passes: before[key{c.Host, c.Resource}] + 1})
+		was := before[key{c.Host, c.Resource}]
+		now := fleet.BreachStreak{Host: c.Host, Resource: c.Resource, Passes: was.Passes + 1}
+		if p.above(c) >= p.view.Policy.Headroom {
+			now.Clear = was.Clear + 1
+		}
+		out = append(out, now)
 	}
 	return out
 }

@@ -36,8 +36,12 @@ func drawFleet(t *rapid.T) *trial {
 	p := autoPolicy()
 	p.HoldPasses = 1
 	p.MovesPerPass, p.MovesInFlight, p.ChurnPerHour = 1+r.Int64N(5), 1+r.Int64N(5), r.Int64N(8)
+	if r.IntN(2) == 0 {
+		p.ReserveHosts, p.MovesPerHost, p.Consolidate = r.Int64N(3), r.Int64N(3), r.IntN(2) == 0
+		p.BandwidthInFlight = r.Int64N(4) << 30
+	}
 	hosts := 2 + r.IntN(4)
-	f := randomFleet(r, p, hosts, hosts*(1+r.IntN(5)), 0.4+0.8*r.Float64(), 0.3)
+	f := randomFleet(r, p, hosts, hosts*(1+r.IntN(5)), 0.2+r.Float64(), 0.3)
 	f.model = yesterday{}
 	for i := range f.view.Hosts {
 		h := &f.view.Hosts[i]
@@ -58,6 +62,12 @@ func drawFleet(t *rapid.T) *trial {
 			w.ManagedBy = "external"
 		}
 		w.Reservation.CPU = r.Int64N(2000)
+		if p.Consolidate {
+			w.Hours = make([]int64, 24)
+			for h := range w.Hours {
+				w.Hours[h] = r.Int64N(3000)
+			}
+		}
 		host := f.view.Hosts[r.IntN(hosts)]
 		switch r.IntN(8) {
 		case 0:
@@ -80,6 +90,11 @@ func drawFleet(t *rapid.T) *trial {
 		f.view.Rules = append(f.view.Rules, rule)
 	}
 	f.advance(2 + r.IntN(40))
+	if r.IntN(4) == 0 {
+		from := f.view.Now.Add(time.Duration(r.IntN(180)-60) * time.Minute)
+		f.view.Calendar = append(f.view.Calendar, fleet.CalendarEntry{ID: "m", Kind: fleet.CapacityFalls, Hosts: []fleet.HostID{f.view.Hosts[r.IntN(hosts)].ID},
+			From: from, Until: from.Add(2 * time.Hour), Change: fleet.Vector{CPU: -1000}})
+	}
 	return f
 }
 
@@ -90,77 +105,127 @@ func TestPlanKeepsTheRules(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := drawFleet(t)
 		plan, _ := Plan(f.view, f.model, nil)
-		hosts := map[fleet.HostID]*fleet.HostView{}
-		for i := range f.view.Hosts {
-			hosts[f.view.Hosts[i].ID] = &f.view.Hosts[i]
-		}
-		workloads := map[fleet.WorkloadID]fleet.WorkloadView{}
-		for _, w := range f.view.Workloads {
-			workloads[w.ID] = w
-		}
-		held := map[fleet.HostID]fleet.Vector{}
-		goes := map[fleet.WorkloadID]fleet.HostID{}
-		seen := map[fleet.WorkloadID]bool{}
-		automaticMoves := int64(0)
-		for _, m := range plan.Moves {
-			moves++
-			w, from, to := workloads[m.Workload], hosts[m.From], hosts[m.To]
-			if seen[m.Workload] {
-				t.Fatalf("%s moves twice", m.Workload)
-			}
-			seen[m.Workload] = true
-			if ok, why := w.Movable(); !ok {
-				t.Fatalf("%s moves although it is %s", m.Workload, why)
-			}
-			if from.Liveness != fleet.Alive || w.Owner != m.From || m.From == m.To {
-				t.Fatalf("%+v from a host that is %s, owner %s", m, from.Liveness, w.Owner)
-			}
-			if to.State != fleet.HostActive || to.Liveness != fleet.Alive || to.Overbooked {
-				t.Fatalf("%+v goes to a host that is %s, %s, overbooked %t", m, to.State, to.Liveness, to.Overbooked)
-			}
-			for _, l := range f.view.Leases {
-				if l.Workload == m.Workload && l.Active() {
-					t.Fatalf("%s moves under lease %s", m.Workload, l.ID)
-				}
-			}
-			// While it moves it is on both hosts, with everything else that is,
-			// or will be in this pass.
-			for _, rule := range f.view.Rules {
-				if !rule.Hard || !rule.Applies(w.Workload) {
-					continue
-				}
-				on := slices.Contains(rule.Hosts, m.To)
-				bad := rule.Kind == fleet.HostAffinity && !on || rule.Kind == fleet.HostAntiAffinity && on
-				if rule.Kind == fleet.AntiAffinity {
-					for _, other := range f.view.Workloads {
-						bad = bad || other.ID != w.ID && rule.Applies(other.Workload) && (other.Owner == m.To || goes[other.ID] == m.To)
-					}
-				}
-				if bad {
-					t.Fatalf("%+v breaks the hard %s", m, rule)
-				}
-			}
-			goes[m.Workload] = m.To
-			// Nothing is freed at the source, so no order can break this.
-			held[m.To] = held[m.To].Add(m.Reservation)
-			if r, lacking := to.Free().Lacks(held[m.To]); lacking {
-				t.Fatalf("moves to %s exceed its %s", m.To, r)
-			}
-			if m.Type == fleet.Preemptive && (f.view.Now.After(m.LeaveBy) || m.Breach.IsZero()) {
-				t.Fatalf("preemptive, but it had to leave by %s", m.LeaveBy)
-			}
-			if automatic(m.Type) {
-				automaticMoves++
-			}
-		}
-		policy := f.view.Policy
-		if automaticMoves > policy.MovesPerPass || automaticMoves > policy.ChurnPerHour || int64(len(plan.Moves)) > policy.MovesInFlight {
-			t.Fatalf("%d moves, %d of them automatic, under %+v", len(plan.Moves), automaticMoves, policy)
-		}
+		moves += len(plan.Moves)
+		keepsTheRules(t, f, plan)
 		explains(t, f.view, plan)
+		if decided := contended(plan); decided != len(plan.Contentions) {
+			t.Fatalf("%d contentions, %d decisions about them", len(plan.Contentions), decided)
+		}
 	})
 	if moves == 0 {
 		t.Error("no drawn fleet made a move: the property tests nothing")
+	}
+}
+
+// The same of a pass that weighs the coming day, whatever its scenarios say. Here
+// several workloads may leave a host, each with its decision.
+func TestPlanAheadKeepsTheRules(t *testing.T) {
+	moves := 0
+	rapid.Check(t, func(t *rapid.T) {
+		f := drawFleet(t)
+		values := rapid.IntRange(0, 4).Draw(t, "values")
+		rows := map[fleet.WorkloadID][]float32{}
+		for _, w := range f.view.Workloads {
+			rows[w.ID] = rapid.SliceOfN(rapid.Float32Range(0, 6000), values, values).Draw(t, "row")
+		}
+		ahead := Ahead{
+			Scenarios: func(id fleet.WorkloadID) []float32 { return rows[id] }, Minutes: slices.Repeat([]float64{20}, values),
+			SourceRisk: rapid.Float64Range(0, 1).Draw(t, "source"), TargetRisk: rapid.Float64Range(0.01, 1).Draw(t, "target"),
+			KeepFree: rapid.Float64Range(0, 0.5).Draw(t, "keep free"),
+		}
+		plan, _ := PlanAhead(f.view, f.model, ahead, nil)
+		moves += len(plan.Moves)
+		keepsTheRules(t, f, plan)
+		explains(t, f.view, plan)
+		if decided := contended(plan); decided < len(plan.Contentions) {
+			t.Fatalf("%d contentions, %d decisions about them", len(plan.Contentions), decided)
+		}
+	})
+	if moves == 0 {
+		t.Error("no drawn fleet made a move: the property tests nothing")
+	}
+}
+
+func keepsTheRules(t *rapid.T, f *trial, plan fleet.Plan) {
+	hosts := map[fleet.HostID]*fleet.HostView{}
+	for i := range f.view.Hosts {
+		hosts[f.view.Hosts[i].ID] = &f.view.Hosts[i]
+	}
+	workloads := map[fleet.WorkloadID]fleet.WorkloadView{}
+	for _, w := range f.view.Workloads {
+		workloads[w.ID] = w
+	}
+	held := map[fleet.HostID]fleet.Vector{}
+	goes := map[fleet.WorkloadID]fleet.HostID{}
+	seen := map[fleet.WorkloadID]bool{}
+	automaticMoves := int64(0)
+	for _, m := range plan.Moves {
+		w, from, to := workloads[m.Workload], hosts[m.From], hosts[m.To]
+		if seen[m.Workload] {
+			t.Fatalf("%s moves twice", m.Workload)
+		}
+		seen[m.Workload] = true
+		if ok, why := w.Movable(); !ok {
+			t.Fatalf("%s moves although it is %s", m.Workload, why)
+		}
+		if from.Liveness != fleet.Alive || w.Owner != m.From || m.From == m.To {
+			t.Fatalf("%+v from a host that is %s, owner %s", m, from.Liveness, w.Owner)
+		}
+		if to.State != fleet.HostActive || to.Liveness != fleet.Alive || to.Overbooked {
+			t.Fatalf("%+v goes to a host that is %s, %s, overbooked %t", m, to.State, to.Liveness, to.Overbooked)
+		}
+		for _, l := range f.view.Leases {
+			if l.Workload == m.Workload && l.Active() {
+				t.Fatalf("%s moves under lease %s", m.Workload, l.ID)
+			}
+		}
+		// While it moves it is on both hosts, with everything else that is,
+		// or will be in this pass.
+		for _, rule := range f.view.Rules {
+			if !rule.Hard || !rule.Applies(w.Workload) {
+				continue
+			}
+			on := slices.Contains(rule.Hosts, m.To)
+			bad := rule.Kind == fleet.HostAffinity && !on || rule.Kind == fleet.HostAntiAffinity && on
+			if rule.Kind == fleet.AntiAffinity {
+				for _, other := range f.view.Workloads {
+					bad = bad || other.ID != w.ID && rule.Applies(other.Workload) && (other.Owner == m.To || goes[other.ID] == m.To)
+				}
+			}
+			if bad {
+				t.Fatalf("%+v breaks the hard %s", m, rule)
+			}
+		}
+		goes[m.Workload] = m.To
+		// Nothing is freed at the source, so no order can break this.
+		held[m.To] = held[m.To].Add(m.Reservation)
+		if r, lacking := to.Free().Lacks(held[m.To]); lacking {
+			t.Fatalf("moves to %s exceed its %s", m.To, r)
+		}
+		if m.Type == fleet.Preemptive && (f.view.Now.After(m.LeaveBy) || m.Breach.IsZero()) {
+			t.Fatalf("preemptive, but it had to leave by %s", m.LeaveBy)
+		}
+		if automatic(m.Type) {
+			automaticMoves++
+		}
+	}
+	policy := f.view.Policy
+	busy := map[fleet.HostID]int64{}
+	for _, l := range f.view.Leases {
+		if l.State <= fleet.Activated {
+			busy[l.Source]++
+			busy[l.Destination]++
+		}
+	}
+	for _, m := range plan.Moves {
+		busy[m.From]++
+		busy[m.To]++
+		if policy.MovesPerHost > 0 && (busy[m.From] > policy.MovesPerHost || busy[m.To] > policy.MovesPerHost) {
+			t.Fatalf("%+v: a host takes part in more than %d moves", m, policy.MovesPerHost)
+		}
+	}
+	if automaticMoves > policy.MovesPerPass || automaticMoves > policy.ChurnPerHour || int64(len(plan.Moves)) > policy.MovesInFlight {
+		t.Fatalf("%d moves, %d of them automatic, under %+v", len(plan.Moves), automaticMoves, policy)
 	}
 }
 
@@ -193,15 +258,14 @@ func explains(t *rapid.T, view fleet.View, plan fleet.Plan) {
 			t.Fatalf("move %+v has decision %+v", m, d)
 		}
 	}
-	decided := 0
+}
+
+// contended counts the decisions about a contention.
+func contended(plan fleet.Plan) (n int) {
 	for _, d := range plan.Decisions {
-		if d.Contention != nil {
-			decided++
-		}
+		n += count(d.Contention != nil)
 	}
-	if decided != len(plan.Contentions) {
-		t.Fatalf("%d contentions, %d decisions about them", len(plan.Contentions), decided)
-	}
+	return n
 }
 
 // Same view, same bytes: with threads, twice, and with the lists reversed.
@@ -253,7 +317,7 @@ func TestAutomationIsObeyed(t *testing.T) {
 
 // Whatever is asked, WhyNot answers; and a host a plan chose is never refused by
 // a WhyNot over the same view, unless an operator named the host and the plan
-// says that the forecast speaks against it.
+// says that the forecast or the reserve speaks against it.
 func TestWhyNotAgreesWithThePlan(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := drawFleet(t)
@@ -262,7 +326,7 @@ func TestWhyNotAgreesWithThePlan(t *testing.T) {
 			if i > 0 {
 				break // later moves see what earlier ones promised
 			}
-			if d := WhyNot(f.view, f.model, m.Workload, m.To); d.Outcome == fleet.OutcomeRefused && !strings.Contains(m.Reason, "against the forecast") {
+			if d := WhyNot(f.view, f.model, m.Workload, m.To); d.Outcome == fleet.OutcomeRefused && !strings.Contains(m.Reason, "; against the ") {
 				t.Fatalf("the plan moves %s to %s, and why-not says: %s", m.Workload, m.To, d.Reason)
 			}
 		}
@@ -315,6 +379,7 @@ func TestInputHash(t *testing.T) {
 		"feature":   func(v *fleet.View) { v.Workloads[0].Series[0].Features[3]++ },
 		"residual":  func(v *fleet.View) { v.Workloads[0].Series[0].Residuals[0].Errors[0]++ },
 		"no series": func(v *fleet.View) { v.Workloads[0].Series = nil },
+		"bands":     func(v *fleet.View) { v.Workloads[0].Series[0].Bands = &fleet.Bands{Model: "m"} },
 	} {
 		f.refresh()
 		f.view.Index--

@@ -38,15 +38,17 @@ func (p *pass) relieve(contentions []fleet.Contention, streaks []fleet.BreachStr
 			d.Reason = fmt.Sprintf("%s; predicted for %s, a move needs all of them in a row (hold_passes)", what,
 				streakText(streaks[i].Passes, p.view.Policy.HoldPasses))
 			p.record(d)
-		case p.insignificant(c, streaks[i].Passes):
-			d.Reason = fmt.Sprintf("%s; that is less than %s above the line and may be noise: it is watched for %s (6 × hold_passes)", what,
-				scorer.Percent(p.view.Policy.Headroom/2), streakText(streaks[i].Passes, patience*p.view.Policy.HoldPasses))
+		case p.noise(s, c, streaks[i]) != "":
+			d.Reason = what + "; " + p.noise(s, c, streaks[i])
 			p.record(d)
 		case s.Liveness != fleet.Alive:
 			d.Reason = fmt.Sprintf("%s; the host is %s and cannot send a workload away: bring its agent back", what, s.Liveness)
 			p.record(d)
 		case s.State == fleet.HostDraining || s.State == fleet.HostMaintenance:
 			d.Reason = fmt.Sprintf("%s; the host is %s, so all of its workloads leave anyway", what, s.State)
+			p.record(d)
+		case p.emptied(c.Host) != "":
+			d.Reason = what + "; " + p.emptied(c.Host)
 			p.record(d)
 		case relieved[c.Host]:
 			d.Reason = what + "; a workload leaves this host already in this pass: the next one sees the effect"
@@ -57,18 +59,49 @@ func (p *pass) relieve(contentions []fleet.Contention, streaks []fleet.BreachStr
 	}
 }
 
-// patience is how many times longer a breach must hold that is too small to tell
-// from noise.
-const patience = 6
+// What may be noise must hold for longer, in passes of one tick each: two days
+// within the headroom above the line, because what a host suffers from at every
+// hour, twice, is no noise; an hour within twice the headroom, unless demand is
+// foretold to rise to it: noise is foretold to pass.
+const (
+	patience      = int64(48 * time.Hour / fleet.Tick)
+	shortPatience = int64(time.Hour / fleet.Tick)
+)
 
-// insignificant says that a shortage of cpu is too small to act on yet: at worst
-// it stays within half the headroom above the line. With stationary load near
-// the line, usage and forecast cross it now and then by that much; a host that
-// is a little short all the time is relieved all the same.
-func (p *pass) insignificant(c fleet.Contention, passes int64) bool {
-	above := c.Demand - float64(c.Allocatable)
-	return c.Resource == fleet.CPU && passes < patience*p.view.Policy.HoldPasses &&
-		above*2000 < float64(p.view.Policy.Headroom)*float64(c.Allocatable)
+// noise says why a shortage of cpu may be noise and is only watched, "" when it is
+// to be acted upon. With stationary load near the line, usage and forecast cross it
+// now and then by a few percent. The headroom measures that, since it is how far
+// below the line a host stands that was relieved.
+func (p *pass) noise(s *site, c fleet.Contention, streak fleet.BreachStreak) string {
+	headroom := p.view.Policy.Headroom
+	switch above := p.above(c); {
+	case c.Resource != fleet.CPU || streak.Passes >= patience:
+	case above < headroom && streak.Passes < patience:
+		return fmt.Sprintf("that is less than %s (headroom) above the line and may be noise: it is watched for two days (%s)",
+			scorer.Percent(headroom), streakText(streak.Passes, patience))
+	case above < 2*headroom && streak.Clear < shortPatience && !p.rises(s, c):
+		return fmt.Sprintf("that is less than %s (twice the headroom) above the line and may be noise: it is watched for an hour (%s)",
+			scorer.Percent(2*headroom), streakText(streak.Clear, shortPatience))
+	}
+	return ""
+}
+
+// rises says whether the host's demand is foretold to grow by more than the
+// headroom.
+func (p *pass) rises(s *site, c fleet.Contention) bool {
+	highest := 0.0
+	for _, step := range p.steps(s) {
+		highest = max(highest, s.demand.Centre(step))
+	}
+	return (highest-s.current)*1000 >= float64(p.view.Policy.Headroom)*float64(c.Allocatable)
+}
+
+// above is how far above the line the demand is, in thousandths of the line.
+func (p *pass) above(c fleet.Contention) int64 {
+	if c.Allocatable <= 0 {
+		return 1000
+	}
+	return int64(1000 * (c.Demand - float64(c.Allocatable)) / float64(c.Allocatable))
 }
 
 // relieveOne looks for the best workload that can leave in time and has a place
@@ -212,9 +245,9 @@ func (p *pass) commit(d fleet.Decision, l *load, from, to *site, cost precopy.Pr
 	switch {
 	case p.view.Policy.Paused:
 		d.Outcome, d.Reason = fleet.OutcomeObserve, d.Reason+"; the fleet is paused: resume it to let this happen"
-	case automatic(d.Type) && p.view.Policy.Automation == fleet.Observe:
+	case p.automatic(d.Type, from.ID) && p.view.Policy.Automation == fleet.Observe:
 		d.Outcome, d.Reason = fleet.OutcomeObserve, d.Reason+"; automation is observe, so nothing is moved"
-	case automatic(d.Type) && p.view.Policy.Automation == fleet.Recommend:
+	case p.automatic(d.Type, from.ID) && p.view.Policy.Automation == fleet.Recommend:
 		d.Outcome, d.Reason = fleet.OutcomeObserve, d.Reason+"; automation is recommend: apply it to let it happen"
 	default:
 		d.Outcome = fleet.OutcomeMove

@@ -42,21 +42,30 @@ func (p *pass) request(r fleet.Request) {
 		d.From = l.Owner
 		d.Reason = fmt.Sprintf("%s to %s, and it runs there already", asked, p.books.label(l.Owner))
 	default:
-		p.leave(l, d, asked, r.DestinationHost, r.DestinationZone)
+		p.leave(l, d, asked, r.DestinationHost, r.DestinationZone, time.Time{})
 		return
 	}
 	p.record(d)
 }
 
-// drains plans the way out of hosts that an operator drains or maintains, the
-// largest workloads first: small ones fit into what is left.
+// drains plans the way out of hosts that an operator drains or maintains, and of
+// those whose maintenance is near, the largest workloads first: small ones fit
+// into what is left.
 func (p *pass) drains() {
 	for _, s := range p.books.sites {
-		kind := fleet.Drain
+		kind, why := fleet.Drain, fmt.Sprintf("%s is %s", s.label(), s.State)
+		var breach time.Time
+		var leaveBy time.Time
 		switch s.State {
 		case fleet.HostDraining:
 		case fleet.HostMaintenance:
 			kind = fleet.Maintenance
+		case fleet.HostActive:
+			m, due := p.due[s.ID]
+			if !due {
+				continue
+			}
+			kind, why, breach, leaveBy = fleet.Maintenance, m.text(s, p.view.Now), m.entry.From, m.leaveBy
 		default:
 			continue
 		}
@@ -65,18 +74,34 @@ func (p *pass) drains() {
 			return cmp.Or(cmp.Compare(b.Reservation.Memory, a.Reservation.Memory), cmp.Compare(a.ID, b.ID))
 		})
 		for _, l := range leaving {
-			d := fleet.Decision{Outcome: fleet.OutcomeRefused, Workload: l.ID, Type: kind}
-			p.leave(l, d, fmt.Sprintf("%s is %s", s.label(), s.State), "", "")
+			d := fleet.Decision{Outcome: fleet.OutcomeRefused, Workload: l.ID, Type: kind, LeaveBy: leaveBy}
+			p.leave(l, d, why, "", "", breach)
 		}
 	}
 }
 
-// leave plans one move that an operator wants, or says why it cannot be.
-func (p *pass) leave(l *load, d fleet.Decision, why string, host fleet.HostID, zone string) {
+// automatic says whether the planner itself had the idea, so that the policy's
+// automation and the calendar's no-moves bind it. Emptying a host ahead of a
+// maintenance is its idea; draining a host whose state an operator has set is not.
+func (p *pass) automatic(t fleet.MigrationType, from fleet.HostID) bool {
+	if s := p.books.byHost[from]; t == fleet.Maintenance && s != nil {
+		return s.State == fleet.HostActive
+	}
+	return automatic(t)
+}
+
+// leave plans one move that an operator wants, or says why it cannot be. breach
+// is when the host will be gone, zero where nothing is known of it.
+func (p *pass) leave(l *load, d fleet.Decision, why string, host fleet.HostID, zone string, breach time.Time) {
 	d.From = l.Owner
 	from := p.books.byHost[l.Owner]
 	if ok, reason := p.mayMove(l); !ok {
 		d.Reason = fmt.Sprintf("%s, but %s must stay: %s", why, l.ID, reason)
+		p.record(d)
+		return
+	}
+	if reason, frozen := p.frozen(l); frozen && d.Type != fleet.Requested {
+		d.Reason = fmt.Sprintf("%s, but %s must stay for now: %s", why, l.ID, reason)
 		p.record(d)
 		return
 	}
@@ -118,6 +143,9 @@ func (p *pass) leave(l *load, d fleet.Decision, why string, host fleet.HostID, z
 		if warning := scorer.Warning(c, terms); warning != "" {
 			d.Reason += "; against the forecast: " + warning
 		}
+		if warning := p.unsheltered(l, to); warning != "" {
+			d.Reason += "; against the reserve: " + warning
+		}
 	}
-	p.commit(d, l, from, to, cost, time.Time{})
+	p.commit(d, l, from, to, cost, breach)
 }

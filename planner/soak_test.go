@@ -45,8 +45,8 @@ func TestStationaryFleets(t *testing.T) {
 		}
 	}
 	t.Logf("FIGURE stationary fleets: %d, moves %d, not settled within 6 h %d, fleets that move after 6 h %d (moves %d)", fleets, moves, unsettled, lateFleets, late)
-	// The bound is what noise does at the line (see doc.go), not zero.
-	if allowed := 1 + fleets/10; lateFleets > allowed {
+	// What noise does at the line (see doc.go) is rare, not impossible.
+	if allowed := fleets / 50; lateFleets > allowed {
 		t.Errorf("%d of %d fleets move after six hours, %d may", lateFleets, fleets, allowed)
 	}
 }

@@ -60,9 +60,8 @@ func TestStationaryLoadReachesZeroMoves(t *testing.T) {
 	}
 }
 
-// With noise (each workload up to 20 %, correlated over 25 minutes), a host near
-// the line may still cross it once and be relieved, but nothing goes back and
-// forth: fewer than one late move in two fleets, no workload returns.
+// With noise (each workload up to 20 %, correlated over 25 minutes), hosts cross the
+// line for a while and nothing moves for it after six hours; no workload returns.
 func TestNoiseDoesNotMoveThingsBackAndForth(t *testing.T) {
 	if raced {
 		t.Skip("TestStationaryLoadReachesZeroMoves runs the same code with the race detector")
@@ -73,7 +72,7 @@ func TestNoiseDoesNotMoveThingsBackAndForth(t *testing.T) {
 		n, _ := settled(t, 100+seed, 0.2)
 		late += n
 	}
-	if late > fleets/2 {
+	if late > 0 {
 		t.Errorf("%d moves after six hours in %d fleets", late, fleets)
 	}
 }

@@ -159,6 +159,26 @@ func TestStories(t *testing.T) {
 				f.view.Calendar = append(f.view.Calendar, fleet.CalendarEntry{ID: name, Kind: fleet.NoMoves, Label: name,
 					From: f.view.Now, Until: f.view.Now.Add(a.duration("for", time.Hour))})
 				return ""
+			case "maintenance": // takes all of a host away
+				f.view.Calendar = append(f.view.Calendar, fleet.CalendarEntry{ID: "m-" + name, Kind: fleet.CapacityFalls, Label: "new disks",
+					Hosts: []fleet.HostID{fleet.HostID(name)}, From: f.view.Now.Add(a.duration("in", time.Hour)),
+					Until: f.view.Now.Add(a.duration("in", time.Hour) + a.duration("for", time.Hour)), Change: fleet.Vector{CPU: -1000, Memory: -1000}})
+				return ""
+			case "days-known": // as profiles would tell them
+				for i := range f.view.Workloads {
+					w := &f.view.Workloads[i]
+					w.Hours = make([]int64, 24)
+					for h := range w.Hours {
+						w.Hours[h] = int64(f.load[w.ID](fleet.TickOf(start) + int64(12*h)))
+					}
+				}
+				return ""
+			case "policy":
+				f.view.Policy.ReserveHosts = int64(a.number("reserve-hosts", float64(f.view.Policy.ReserveHosts)))
+				f.view.Policy.MovesPerHost = int64(a.number("moves-per-host", float64(f.view.Policy.MovesPerHost)))
+				f.view.Policy.BandwidthInFlight = int64(a.number("bandwidth", float64(f.view.Policy.BandwidthInFlight>>20))) << 20
+				f.view.Policy.Consolidate = a.text("consolidate", "no") == "yes"
+				return ""
 			case "barred":
 				f.view.Links = append(f.view.Links, fleet.Link{From: name, To: a.text("to", ""), Barred: "its cpu is older"})
 				return ""

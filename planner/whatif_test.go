@@ -250,6 +250,9 @@ func TestWhatIfIsSafeAtEveryStep(t *testing.T) {
 			t.Fatalf("relief overloads: %+v -> %+v\n%s\n%s", out.Before, out.After, asJSON(t, v), asJSON(t, out))
 		}
 	})
+	if testing.Short() {
+		return // a fifth of the fleets: some goal may go without a step
+	}
 	for _, o := range Objectives() {
 		if steps[o] == 0 {
 			t.Errorf("no drawn fleet made a step for %s: the property tests nothing of it", o)

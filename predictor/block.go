@@ -34,7 +34,13 @@ type Block struct {
 // repeated in order. With fewer than three hours of errors the spread comes from
 // the features instead: a bell of at least a quarter of the level, in an order
 // that differs between workloads so that strangers do not rise together.
+//
+// Bands that the leader added bend the scenarios, or say that none may be acted
+// upon.
 func NewBlock(s fleet.Series, model Model) Block {
+	if s.Bands != nil && s.Bands.Reactive {
+		return reactive(s)
+	}
 	b := Block{tick: s.Tick, scenarios: new([Steps][Window]int64)}
 	errors := alignedErrors(s)
 	for k := range Steps {
@@ -48,8 +54,19 @@ func NewBlock(s fleet.Series, model Model) Block {
 		for age := range Window {
 			b.scenarios[k][age] = quantise(centre + errors[age][k])
 		}
+		if s.Bands != nil && len(s.Bands.From) > 0 {
+			b.bend(s.Bands, k)
+		}
 	}
 	return b
+}
+
+// bend replaces the amounts of one step by those that the bands mean.
+func (b *Block) bend(bands *fleet.Bands, k int) {
+	b.centres[k] = quantise(bent(bands, k, float64(b.centres[k])/fraction))
+	for i, amount := range b.scenarios[k] {
+		b.scenarios[k][i] = quantise(bent(bands, k, float64(amount)/fraction))
+	}
 }
 
 // Readable says whether the features of a series have the layout of this build.

@@ -214,7 +214,8 @@ func (c *Calibration) Observe(h Horizon, o *Opinions, truth float64, all *Shared
 		for q, level := range Levels {
 			l := pinball(truth-o.Of[e][q], level) / o.Scale
 			if l != l {
-				l = 0
+				// Who says nothing must not look as if he were never wrong.
+				l = pinball(truth-o.Of[expertPersistence][q], level) / o.Scale
 			}
 			c.Loss[e][q] = c.Loss[e][q]*calibrationDecay + float32(l)
 		}

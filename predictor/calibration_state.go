@@ -95,8 +95,9 @@ func (c *Calibrations) UnmarshalBinary(data []byte) error {
 type Gate struct {
 	Open   bool
 	Reason string
-	// Coverage of the level .95 and Skill against persistence, 1 − loss/loss.
-	Coverage, Skill float64
+	// Judged targets, discounted; Coverage of the level .95 and Skill against
+	// persistence, 1 − loss/loss.
+	Judged, Coverage, Skill float64
 }
 
 const (
@@ -114,20 +115,26 @@ func (c *Calibration) Gate() Gate {
 	for _, l := range c.Loss[expertPersistence] {
 		persistence += l
 	}
-	g := Gate{}
-	if c.Weight > 0 {
-		g.Coverage = float64(c.Covered[2] / c.Weight)
+	return gateOf(c.Weight, c.Covered[2], c.Own, persistence)
+}
+
+// gateOf judges by discounted sums: of targets, of those at or below the level
+// .95, and of the losses of a forecast and of persistence.
+func gateOf(weight, covered, loss, persistence float32) Gate {
+	g := Gate{Judged: float64(weight)}
+	if weight > 0 {
+		g.Coverage = float64(covered / weight)
 	}
 	if persistence > 0 {
-		g.Skill = 1 - float64(c.Own/persistence)
+		g.Skill = 1 - float64(loss/persistence)
 	}
 	switch {
-	case c.Weight < gateTargets:
-		g.Reason = fmt.Sprintf("only %.0f forecasts have been judged, %d are wanted", c.Weight, gateTargets)
+	case weight < gateTargets:
+		g.Reason = fmt.Sprintf("only %.0f forecasts have been judged, %d are wanted", weight, gateTargets)
 	case g.Coverage < gateCoverage:
 		g.Reason = fmt.Sprintf("its 0.95 quantile covered %.3f of what came, %.2f are wanted", g.Coverage, gateCoverage)
-	case c.Own > persistence:
-		g.Reason = fmt.Sprintf("its loss was %.2f of repeating the newest value", float64(c.Own/persistence))
+	case loss > persistence:
+		g.Reason = fmt.Sprintf("its loss was %.2f of repeating the newest value", float64(loss/persistence))
 	default:
 		g.Open = true
 	}

@@ -199,12 +199,14 @@ func (g *Grouping) fill(points []Traits, p partitioned) {
 	slices.SortStableFunc(g.Groups, func(a, b Group) int { return cmp.Compare(a.Middle[traitMean], b.Middle[traitMean]) })
 }
 
-// shapes are the names that a group can have, with how well a name fits raw
-// traits: 0 and above = it may be called so. An operator can check each by hand.
-var shapes = []struct {
+type shape struct {
 	category Category
 	fits     func(t Traits) float64
-}{
+}
+
+// shapes are the names that a group can have, with how well a name fits raw
+// traits: 0 and above = it may be called so. An operator can check each by hand.
+var shapes = []shape{
 	{CategoryIdle, func(t Traits) float64 { return 2*t[traitIdle] - 1 - percentOf(t)/10 }},
 	{CategoryCPU, func(t Traits) float64 { return percentOf(t)/40 - 1 }},
 	{CategoryDiurnal, func(t Traits) float64 { return 3*t[traitPower24] + t[traitDay] - 1 }},
@@ -299,6 +301,13 @@ func (g *Grouping) Assign(t Traits) Assignment {
 		a.Confidence = 1 - math.Sqrt(near/squaredDistance(x, centres[second]))
 	}
 	return a
+}
+
+// AssignByShape names a workload of a fleet that is too small to be divided: by
+// the name that fits it best on its own.
+func AssignByShape(t Traits) Assignment {
+	best := slices.MaxFunc(shapes, func(a, b shape) int { return cmp.Compare(a.fits(t), b.fits(t)) })
+	return Assignment{Category: best.category, Confidence: min(max(best.fits(t), 0), surest), Why: reasonOf(t)}
 }
 
 // With returns the assignment in view of what the workload takes of a host: one

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Categories beside those of the rule of Categorise: by the resource that a
-// workload weighs on, and for load that is low without being idle.
+// Categories by the resource that a workload weighs on, and for load that is low
+// without being idle.
 const (
 	CategoryMemory Category = "memory-intensive"
 	CategoryIO     Category = "io-heavy"

@@ -267,7 +267,7 @@ func TestDominant(t *testing.T) {
 // TestCategoriesInProfiles: every category survives the replicated profile.
 func TestCategoriesInProfiles(t *testing.T) {
 	for _, c := range []Category{CategoryUnknown, CategoryIdle, CategoryCPU, CategoryDiurnal, CategoryBursty, CategorySteady, CategoryMemory, CategoryIO, CategoryNet, CategoryLight} {
-		data, err := Profile{Category: c}.MarshalBinary()
+		data, err := Profile{Membership: Membership{Category: c}}.MarshalBinary()
 		if err != nil {
 			t.Fatal(err)
 		}

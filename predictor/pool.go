@@ -12,9 +12,9 @@ import (
 // out evenly. It bounds the memory and the time of a leader.
 const MaxExamples = 100_000
 
-// minExamples is below how many rows of a horizon no model is trained: the
+// MinExamples is below how many rows of a horizon no model is trained: the
 // baselines are better than trees that have seen too little.
-const minExamples = 500
+const MinExamples = 500
 
 // Example is one past moment of one series: its outlook then, and what came.
 // Targets are in base units, in the order of Horizons; NaN = not known.
@@ -31,6 +31,9 @@ type PoolConfig struct {
 	Rate   float64 // default 0.08
 	// Only, if not empty, names the horizons to train.
 	Only []Horizon
+	// Stop, if not nil, is asked before every tree; when it says yes, training
+	// ends with an error. It may be called from several threads.
+	Stop func() bool
 }
 
 func (c PoolConfig) withDefaults() PoolConfig {
@@ -121,7 +124,7 @@ func (p *Pool) train(horizon int, examples []Example, cfg PoolConfig, par boost.
 		t := (float64(y) - centre) / scale
 		target = append(target, float32(min(max(t, -targetClip), targetClip)))
 	}
-	if m.Rows = len(target); m.Rows < minExamples {
+	if m.Rows = len(target); m.Rows < MinExamples {
 		return nil
 	}
 	binned := boost.Bin(m, 0)
@@ -131,7 +134,7 @@ func (p *Pool) train(horizon int, examples []Example, cfg PoolConfig, par boost.
 		p.models[horizon][q], failed[q] = boost.Train(binned, target, nil, boost.Config{
 			Loss: kind, Trees: cfg.Trees, Leaves: cfg.Leaves, Rate: cfg.Rate,
 			MinLeaf: 60, L2: 1, Bins: 255, RowFraction: 0.7, ColFraction: 0.5,
-			Seed: cfg.Seed + uint64(horizon*LevelCount+q),
+			Seed: cfg.Seed + uint64(horizon*LevelCount+q), Stop: cfg.Stop,
 		}, nil)
 	}
 	if par == nil {

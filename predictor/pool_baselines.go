@@ -65,5 +65,26 @@ func (t *trial) baselines(i, place, h int, unit float64) []Score {
 			history.add(truth, opinions.Of[expertHistory])
 		}
 	}
-	return append(scores, history.score(i, place, "history quantile", unit))
+	return append(scores, history.score(i, place, "history quantile", unit), t.stack(i, h).score(i, place, "stack", unit))
+}
+
+// stack judges the stack of one series and horizon, fitted on what lies before the
+// test.
+func (t *trial) stack(i, h int) *tally {
+	var rows, judged []stackRow
+	for _, o := range t.origins[i] {
+		r := stackRow{outlook: o.outlook, at: o.outlook[outlookTargets+h*outlookPerTarget:][:outlookPerTarget], truth: Horizons[h].target(t.values[i], o.tick)}
+		switch {
+		case r.truth != r.truth:
+		case o.judged:
+			judged = append(judged, r)
+		case o.tick < t.end-Horizons[h].Ticks && (o.tick-learnFrom)%calibrateEvery == 0:
+			rows = append(rows, r)
+		}
+	}
+	s, sum := fitStack(rows, Horizons[h]), &tally{}
+	for _, r := range judged {
+		sum.add(r.truth, s.quantiles(r, Horizons[h]))
+	}
+	return sum
 }

@@ -126,7 +126,7 @@ func (f *sequencePool) grow(without, rows int) ([]*boost.Model, error) {
 	})
 	m, target := f.rows(without, rows)
 	models := make([]*boost.Model, len(f.cfg.Levels))
-	if m.Rows < minExamples {
+	if m.Rows < MinExamples {
 		return models, nil
 	}
 	binned := boost.Bin(m, 0)

@@ -23,15 +23,27 @@ variable "budgets" {
 # Chosen on the week before the evaluated one (skip = "168h").
 variable "min_gain" {
   description = "contended workload-minutes that a move must save"
-  default     = 15
+  default     = 0.5
 }
 
 variable "source_risk" {
-  default = 0.7
+  description = "chance of contention within the hour below which a host waits"
+  default     = 0.55
 }
 
 variable "target_risk" {
-  default = 0.06
+  description = "chance of using more than keep_free leaves at which a destination is refused"
+  default     = 0.35
+}
+
+variable "keep_free" {
+  description = "share of a destination that should stay free"
+  default     = 0.1
+}
+
+variable "oracle_gain" {
+  description = "min_gain of the oracle that uses our planner"
+  default     = 0
 }
 
 seeds = [11, 12, 13, 14, 15]
@@ -78,11 +90,12 @@ budget {
   burst_days             = 0.25
 }
 
-# The quantile is what calls a host contended: at 0.5 a breach is predicted
-# when it is likelier than not. The budget above bounds the moves.
+# The quantile is what calls a host contended: at 0.8, when contention has a
+# chance of one in five at some moment of the hour; source_risk is stricter. The
+# budget above bounds the moves.
 policy {
   automation      = "auto"
-  quantile        = 0.5
+  quantile        = 0.8
   horizon         = "1h"
   hold_passes     = 1
   cooldown        = "0s"
@@ -113,8 +126,17 @@ decider "ours" {
   min_gain    = var.min_gain
   source_risk = var.source_risk
   target_risk = var.target_risk
+  keep_free   = var.keep_free
 }
 
 decider "oracle" {
   kind = "oracle"
+}
+
+# The same planner, told what will be recorded in the next hour.
+decider "oracle-ours" {
+  kind        = "oracle-ahead"
+  min_gain    = var.oracle_gain
+  source_risk = 0.5
+  target_risk = 0.5
 }

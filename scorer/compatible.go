@@ -10,6 +10,7 @@ import (
 // hosts themselves counts before one between their zones.
 type Ways struct {
 	direct map[[2]string]fleet.Link
+	barred bool
 }
 
 // NewWays reads the links of a view.
@@ -17,12 +18,13 @@ func NewWays(links []fleet.Link) Ways {
 	w := Ways{direct: make(map[[2]string]fleet.Link, len(links))}
 	for _, l := range links {
 		w.direct[[2]string{l.From, l.To}] = l
+		w.barred = w.barred || l.Barred != ""
 	}
 	return w
 }
 
-// Empty says that nothing is known of any way.
-func (w Ways) Empty() bool { return len(w.direct) == 0 }
+// Barred says that some way may not be taken at all.
+func (w Ways) Barred() bool { return w.barred }
 
 // Between returns the link and whether there is one. It is directional: a guest
 // may be able to go to a host and not come back.

@@ -26,7 +26,10 @@ type Candidate struct {
 	Barred string
 	// Way is what is known of the way there, SoftRules how many soft rules the
 	// workload would break, Experience how its category has fared there.
-	Way        fleet.Link
+	Way fleet.Link
+	// Hours is the usual cpu demand of the host per hour of the day, millicores;
+	// nil when the days of its workloads are not known.
+	Hours      []int64
 	SoftRules  int
 	Experience fleet.Experience
 	// Transfer is the predicted duration of the move, machine time.

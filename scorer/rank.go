@@ -19,6 +19,8 @@ const (
 	weightRisk = 0.25
 	// weightTransfer prefers the faster link between hosts that are as good.
 	weightTransfer = 0.1
+	// weightDay: what comes within the hour counts more than the usual day.
+	weightDay = 0.2
 	// halfTransfer is the duration at which the transfer part is half its
 	// weight.
 	halfTransfer = time.Minute
@@ -52,12 +54,17 @@ func Rank(w fleet.WorkloadView, candidates []Candidate, terms Terms) (ranked []f
 }
 
 func score(w fleet.WorkloadView, c Candidate, terms Terms) fleet.Score {
+	weight := weightsOf(w.Category)
 	s := fleet.Score{Host: c.Host.ID, Parts: []fleet.ScorePart{
-		{Name: "free cpu at the quantile", Value: weightFree * freeShare(c, terms)},
-		{Name: "free in the books", Value: weightBooks * bookedFree(c, w.Reservation)},
+		{Name: "free cpu at the quantile", Value: weight.cpu * freeShare(c, terms)},
+		{Name: "free in the books", Value: weight.books * bookedFree(c, w.Reservation)},
 		{Name: "risk of contention", Value: -weightRisk * clamp(c.Risk)},
 		{Name: "transfer", Value: -weightTransfer * transferShare(c.Transfer)},
 	}}
+	s.Parts = append(s.Parts, deviceParts(w, c, weight)...)
+	if part, known := dayPart(w, c); known {
+		s.Parts = append(s.Parts, part)
+	}
 	s.Parts = append(s.Parts, affinityParts(w, c, terms)...)
 	for _, p := range s.Parts {
 		s.Total += p.Value

@@ -29,6 +29,8 @@ type Situation struct {
 	Memory []int64
 	// Allowed is how many moves the budget has left.
 	Allowed int
+	// Policy as the books hold it.
+	Policy fleet.Policy
 	// View is what a pass of the leader decides from, built when asked for.
 	View func() fleet.View
 }

@@ -24,6 +24,13 @@ type Placed struct {
 	// Every is how many ticks lie between two forecasts of a workload (1 =
 	// the product's own pace); between them its last one goes on.
 	Every int
+	// Seen, if not nil, has what the agents reported, observed once for several
+	// runs; Warm and Every do not apply then.
+	Seen *Observations
+	// Future, if not nil, makes this the oracle of the product's planner: it
+	// decides from the recorded demand of the next hour (cores per workload and
+	// tick), and Model, Seen and Replay are not asked. It needs Ahead.
+	Future func(workload, tick int) float64
 	// Ahead, if not nil, weighs the coming day (planner.PlanAhead); Scenarios
 	// and Minutes are filled in here from Replay.
 	Ahead  *planner.Ahead
@@ -38,6 +45,8 @@ type Placed struct {
 	streaks  []fleet.BreachStreak
 	rows     [][]float32
 	rowsAt   int
+	truth    *truth
+	exact    []fleet.Series
 }
 
 // Name of the decider.
@@ -48,7 +57,7 @@ func (p *Placed) Observe(tick int, demand []float64) {
 	if p.series == nil {
 		p.start(len(demand))
 	}
-	if p.Ahead != nil {
+	if p.Ahead != nil && p.truth == nil {
 		for w, d := range demand {
 			if len(p.history[w]) == cap(p.history[w]) {
 				n := copy(p.history[w], p.history[w][len(p.history[w])-p.Replay.Ticks():])
@@ -57,7 +66,7 @@ func (p *Placed) Observe(tick int, demand []float64) {
 			p.history[w] = append(p.history[w], float32(d*1000))
 		}
 	}
-	if tick < p.Warm {
+	if tick < p.Warm || p.Seen != nil || p.truth != nil {
 		return
 	}
 	every := max(p.Every, 1)
@@ -83,11 +92,17 @@ func (p *Placed) start(n int) {
 	p.workload, p.host = map[fleet.WorkloadID]int{}, map[fleet.HostID]int{}
 	p.series, p.newest = make([]*predictor.Series, n), make([]fleet.Series, n)
 	p.history = make([][]float32, n)
+	if p.Future != nil {
+		p.truth = &truth{future: p.Future}
+		p.Model = p.truth
+	}
 	for w := range n {
 		p.workload[p.IDs[w]] = w
-		p.series[w] = predictor.NewSeries()
-		p.newest[w] = fleet.Series{Workload: p.IDs[w], Resource: fleet.CPU, FeatureVersion: predictor.FeatureVersion}
-		if p.Ahead != nil {
+		if p.Seen == nil && p.truth == nil {
+			p.series[w] = predictor.NewSeries()
+			p.newest[w] = fleet.Series{Workload: p.IDs[w], Resource: fleet.CPU, FeatureVersion: predictor.FeatureVersion}
+		}
+		if p.Ahead != nil && p.truth == nil {
 			p.history[w] = make([]float32, 0, p.Replay.Ticks()+int(ticksPerDay))
 		}
 	}
@@ -98,20 +113,26 @@ func (p *Placed) start(n int) {
 
 // Decide runs one pass.
 func (p *Placed) Decide(s Situation) ([]Move, error) {
+	if s.Allowed == 0 && s.Policy.HoldPasses <= 1 {
+		return nil, nil // nothing may move, and there is no streak to keep
+	}
 	view := s.View()
+	if p.truth != nil {
+		p.exact = p.truth.series(p.IDs, p.FirstTick, s.Tick)
+	}
 	for i := range view.Workloads {
 		v := &view.Workloads[i]
 		w := p.workload[v.ID]
 		v.Usage = fleet.Vector{CPU: millicores(s.Demand[w]), Memory: s.Memory[w]}
 		v.Size, v.WriteRate = s.Memory[w], 1
-		v.Series = []fleet.Series{p.newest[w]}
-		v.Series[0].Residuals = slices.Clip(v.Series[0].Residuals)
+		v.Series = []fleet.Series{p.known(s.Tick, w)}
 	}
 	view.Breaches = p.streaks
 	if s.Allowed == 0 {
 		// The budget is spent: the pass explains, and keeps its streaks.
 		view.Policy.Automation = fleet.Observe
-		return p.hold(view)
+		_, p.streaks = planner.Plan(view, p.Model, p.Par)
+		return nil, nil
 	}
 	view.Policy.MovesPerPass = min(view.Policy.MovesPerPass, int64(s.Allowed))
 	var plan fleet.Plan
@@ -128,30 +149,47 @@ func (p *Placed) Decide(s Situation) ([]Move, error) {
 	return moves, nil
 }
 
-// hold runs a pass that may not act where streaks must be counted.
-func (p *Placed) hold(view fleet.View) ([]Move, error) {
-	if view.Policy.HoldPasses <= 1 {
-		return nil, nil
+// known is what has been reported of a workload by the end of a tick.
+func (p *Placed) known(tick, w int) fleet.Series {
+	switch {
+	case p.truth != nil:
+		return p.exact[w]
+	case p.Seen != nil:
+		return p.Seen.Series(tick, w)
 	}
-	_, p.streaks = planner.Plan(view, p.Model, p.Par)
-	return nil, nil
+	out := p.newest[w]
+	out.Residuals = slices.Clip(out.Residuals)
+	return out
 }
 
 // outlook replays the past days for the pass of one tick.
 func (p *Placed) outlook(tick int) planner.Ahead {
 	a := *p.Ahead
-	a.Minutes = replayMinutes(p.Replay)
-	if p.rows == nil || p.rowsAt != tick {
-		p.rows, p.rowsAt = make([][]float32, len(p.history)), tick
-		p.par(len(p.rows), func(w int) {
-			row := make([]float32, p.Replay.Len())
-			if p.Replay.Fill(p.history[w], row) {
-				p.rows[w] = row
-			}
-		})
+	a.Brief = true // nobody reads forecasts and hashes of simulated passes
+	if p.truth != nil {
+		// It knows an hour, which its forecasts hold, and nothing beyond.
+		a.Minutes, a.Scenarios = nil, func(fleet.WorkloadID) []float32 { return nil }
+		return a
 	}
-	a.Scenarios = func(id fleet.WorkloadID) []float32 { return p.rows[p.workload[id]] }
+	a.Minutes = replayMinutes(p.Replay)
+	a.Scenarios = func(id fleet.WorkloadID) []float32 {
+		if p.rows == nil || p.rowsAt != tick {
+			p.replay(tick) // few passes have a host to relieve
+		}
+		return p.rows[p.workload[id]]
+	}
 	return a
+}
+
+// replay replays the past days of every workload.
+func (p *Placed) replay(tick int) {
+	p.rows, p.rowsAt = make([][]float32, len(p.history)), tick
+	p.par(len(p.rows), func(w int) {
+		row := make([]float32, p.Replay.Len())
+		if p.Replay.Fill(p.history[w], row) {
+			p.rows[w] = row
+		}
+	})
 }
 
 // replayMinutes is what each value of a replay stands for: the minutes to the
@@ -159,7 +197,7 @@ func (p *Placed) outlook(tick int) planner.Ahead {
 func replayMinutes(r predictor.Replay) []float64 {
 	var out []float64
 	for range r.Days {
-		last := 0
+		last := Ahead // the coming hour is the forecasts' own
 		for _, k := range r.Offsets {
 			out = append(out, float64(k-last)*tickSeconds/60/float64(r.Days))
 			last = k
@@ -178,13 +216,10 @@ func (p *Placed) par(n int, do func(i int)) {
 	}
 }
 
-// DayOffsets are the ticks that a replay looks at: each of the next hour, then
-// one in three.
+// DayOffsets are the ticks that a replay looks at: one in three of the day beyond
+// the coming hour.
 func DayOffsets() []int {
 	var out []int
-	for k := 1; k <= Ahead; k++ {
-		out = append(out, k)
-	}
 	for k := Ahead + 3; k <= int(ticksPerDay); k += 3 {
 		out = append(out, k)
 	}

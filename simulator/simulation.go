@@ -255,7 +255,7 @@ const ticksPerDay = float64(24 * time.Hour / fleet.Tick)
 func (s *Simulation) situation(tick int, now time.Time, allowed int) Situation {
 	out := Situation{
 		Tick: tick, Demand: s.demand, At: s.bound, Busy: make([]bool, len(s.bound)),
-		Capacity: s.capacity, Free: make([]int64, len(s.capacity)), Memory: s.memory, Allowed: allowed,
+		Capacity: s.capacity, Free: make([]int64, len(s.capacity)), Memory: s.memory, Allowed: allowed, Policy: s.cfg.Policy,
 		View: func() fleet.View { return s.view(now) },
 	}
 	for i, h := range s.cfg.Hosts {

@@ -33,6 +33,7 @@ var errBlock = errors.New("the block is damaged")
 type blockCodec struct {
 	encoder *zstd.Encoder
 	decoder *zstd.Decoder
+	raw     []byte // of the block that is read, used again for the next one
 }
 
 func newBlockCodec() (*blockCodec, error) {

@@ -24,7 +24,7 @@ func newForecast() *cobra.Command {
 		}
 		return offline.run(cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 	}
-	cmd.AddCommand(newBacktest(), newContention())
+	cmd.AddCommand(newBacktest(), newContention(), newForecastZone())
 	return cmd
 }
 

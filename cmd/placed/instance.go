@@ -10,7 +10,7 @@ import (
 )
 
 func newInstance() *cobra.Command {
-	instance := &cobra.Command{Use: "instance", Short: "List workloads, show or move one"}
+	instance := &cobra.Command{Use: "instance", Short: "List workloads; show, move, pin or unpin one"}
 	var to, zone, reason string
 	move := asking("move WORKLOAD", "Move a workload now; without a destination the planner chooses", cobra.ExactArgs(1),
 		func(cmd *cobra.Command, a *asker, c *api.Client, args []string) error {
@@ -21,7 +21,15 @@ func newInstance() *cobra.Command {
 	move.Flags().StringVar(&zone, "zone", "", "destination zone")
 	move.Flags().StringVar(&reason, "reason", "", "why, for the record")
 	show := asking("show WORKLOAD", "Where a workload is, what it uses, why it is there", cobra.ExactArgs(1), why)
-	instance.AddCommand(asking("list", "The workloads and their owners", cobra.NoArgs, listWorkloads), show, move)
+	pin := func(use, short string, pinned bool) *cobra.Command {
+		return asking(use, short, cobra.ExactArgs(1), func(cmd *cobra.Command, a *asker, c *api.Client, args []string) error {
+			accepted, err := c.Pin(cmd.Context(), args[0], pinned)
+			return printAccepted(cmd.OutOrStdout(), a, accepted, err)
+		})
+	}
+	instance.AddCommand(asking("list", "The workloads and their owners", cobra.NoArgs, listWorkloads), show, move,
+		pin("pin WORKLOAD", "Keep a workload where it is: no pass, drain or request moves it", true),
+		pin("unpin WORKLOAD", "Let a workload move again", false))
 	return instance
 }
 
@@ -38,12 +46,25 @@ func listWorkloads(cmd *cobra.Command, a *asker, c *api.Client, _ []string) erro
 		return err
 	}
 	name := hostNames(hosts)
-	return table(cmd.OutOrStdout(), "WORKLOAD\tHOST\tCPU\tMEMORY\tPRIORITY\tTOLERANCE\tPORT\tLEASE", func(w io.Writer) {
+	return table(cmd.OutOrStdout(), "WORKLOAD\tHOST\tCPU\tMEMORY\tPRIORITY\tTOLERANCE\tPORT\tLEASE\tGROUP\tNOTE", func(w io.Writer) {
 		for _, v := range workloads {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%g\t%d\t%s\n", v.ID, name(v.Owner), cores(v.Usage), mebibytes(v.Reservation),
-				v.Priority, v.Tolerance, v.Port, v.Lease)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%g\t%d\t%s\t%s\t%s\n", v.ID, name(v.Owner), cores(v.Usage), mebibytes(v.Reservation),
+				v.Priority, v.Tolerance, v.Port, v.Lease, v.Group, stays(v))
 		}
 	})
+}
+
+// stays says why placed does not move a workload, "" when it may.
+func stays(v api.Workload) string {
+	switch {
+	case v.ManagedBy == "external":
+		return "external: observed, never moved"
+	case v.ManagedBy != "":
+		return "managed by " + v.ManagedBy + ", never moved"
+	case v.Pinned:
+		return "pinned"
+	}
+	return ""
 }
 
 func newLease() *cobra.Command {

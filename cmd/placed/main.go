@@ -101,7 +101,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		newAgent(), newDev(), newConfig(),
 		newStatus(), newMembers(), newHost(), newInstance(), newLease(),
-		newPlan(), newEvents(), newWhy(), newWhyNot(), newForecast(), newPolicy(), newSimulate(),
+		newPlan(), newEvents(), newWhy(), newWhyNot(), newForecast(), newPolicy(), newRule(), newCalendar(), newSimulate(),
 		newTLS(), newKeygen(), newVersion(),
 		newOperator(), newWorkload(), newProxy(), newLocal(), newGuard(),
 	)

@@ -16,7 +16,7 @@ import (
 
 // newOperator holds what is done to the replicated log itself.
 func newOperator() *cobra.Command {
-	operator := &cobra.Command{Use: "operator", Short: "Look after the replicated log: its servers and its snapshots"}
+	operator := &cobra.Command{Use: "operator", Short: "Look after the replicated log: its servers, its snapshots, its version"}
 	raft := &cobra.Command{Use: "raft", Short: "The servers of the replicated log"}
 	raft.AddCommand(
 		asking("list-peers", "The servers and how they are; exit 2 when one is not well, 5 without a leader", cobra.NoArgs, listPeers),
@@ -42,7 +42,7 @@ func newOperator() *cobra.Command {
 			}),
 		newRecover(),
 	)
-	operator.AddCommand(raft, newSnapshot())
+	operator.AddCommand(raft, newSnapshot(), newUpgrade())
 	return operator
 }
 

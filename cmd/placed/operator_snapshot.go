@@ -19,7 +19,15 @@ import (
 
 func newSnapshot() *cobra.Command {
 	snapshot := &cobra.Command{Use: "snapshot", Short: "Save, look into and restore the books"}
-	save := asking("save FILE", "Save the books, asked of any agent, into a file", cobra.ExactArgs(1), saveSnapshot)
+	var history string
+	save := asking("save FILE", "Save the books, asked of any agent, into a file", cobra.ExactArgs(1),
+		func(cmd *cobra.Command, a *asker, c *api.Client, args []string) error {
+			if history != "" {
+				return saveBundle(cmd, a, c, args[0], history)
+			}
+			return saveSnapshot(cmd, a, c, args)
+		})
+	save.Flags().StringVar(&history, "with-history", "", "add what every workload has used for so long, such as 7d: placed simulate --snapshot plays it")
 	var yes bool
 	restore := asking("restore FILE", "Replace the books of the whole cluster by those of a file", cobra.ExactArgs(1),
 		func(cmd *cobra.Command, a *asker, c *api.Client, args []string) error {
@@ -76,6 +84,11 @@ func readSnapshot(file string) ([]byte, snapshotSummary, error) {
 	}
 	if err != nil {
 		return nil, snapshotSummary{}, err
+	}
+	if bundle, err := api.DecodeBundle(data); err == nil {
+		data = bundle.Books
+	} else if !errors.Is(err, api.ErrNoHistory) {
+		return nil, snapshotSummary{}, fmt.Errorf("%s: %w", file, err)
 	}
 	summary, err := snapshotSummaryOf(data)
 	if err != nil {

@@ -17,6 +17,9 @@ import (
 type simulateOptions struct {
 	scenario string
 	compare  []string
+	snapshot string
+	since    string
+	policy   string
 	vars     []string
 	only     []string
 	seed     int
@@ -43,6 +46,9 @@ and seed print the same figures. docs/simulation.md explains scenario files.`,
 	f := cmd.Flags()
 	f.StringVar(&o.scenario, "scenario", "", "the scenario file")
 	f.StringSliceVar(&o.compare, "compare", nil, "scenario files to set side by side, instead of --scenario")
+	f.StringVar(&o.snapshot, "snapshot", "", "play a snapshot saved with --with-history, instead of --scenario")
+	f.StringVar(&o.since, "since", "", "with --snapshot: the last so long only, such as 7d")
+	f.StringVar(&o.policy, "policy", "", "with --snapshot: a file whose policy block is set beside that of the books")
 	f.StringArrayVar(&o.vars, "var", nil, "name=value of a variable of the scenario (may be repeated)")
 	f.StringSliceVar(&o.only, "only", nil, "play these deciders of the scenario only")
 	f.IntVar(&o.seed, "seed", 0, "play this seed only, instead of the scenario's")
@@ -55,9 +61,21 @@ and seed print the same figures. docs/simulation.md explains scenario files.`,
 
 func (o simulateOptions) run(ctx context.Context, out, errs io.Writer) error {
 	files := o.compare
+	if o.snapshot != "" {
+		if o.scenario != "" || len(files) > 0 || len(o.vars) > 0 || len(o.only) > 0 || o.seed != 0 {
+			return fmt.Errorf("--snapshot brings its own fleet: leave out --scenario, --compare, --var, --only and --seed")
+		}
+		summary, err := playSnapshot(o, ctx.Err)
+		if err != nil {
+			return err
+		}
+		return o.show(out, errs, summary)
+	}
 	switch {
+	case o.since != "" || o.policy != "":
+		return fmt.Errorf("--since and --policy belong to --snapshot")
 	case o.scenario != "" && len(files) > 0, o.scenario == "" && len(files) == 0:
-		return fmt.Errorf("give either --scenario FILE.hcl or --compare A.hcl,B.hcl")
+		return fmt.Errorf("give one of --scenario FILE.hcl, --compare A.hcl,B.hcl and --snapshot FILE")
 	case o.scenario != "":
 		files = []string{o.scenario}
 	}
@@ -93,7 +111,11 @@ func (o simulateOptions) run(ctx context.Context, out, errs io.Writer) error {
 		}
 		played = append(played, runs...)
 	}
-	summary := summarise(strings.Join(files, ", "), played)
+	return o.show(out, errs, summarise(strings.Join(files, ", "), played))
+}
+
+// show prints the figures and writes the files that were asked for.
+func (o simulateOptions) show(out, errs io.Writer, summary simulationSummary) error {
 	if !o.quiet {
 		for _, w := range summary.Warnings {
 			fmt.Fprintln(errs, "warning:", w)

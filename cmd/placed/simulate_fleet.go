@@ -54,6 +54,10 @@ func playFleet(ctx context.Context, s config.Scenario, title string) ([]fleetRun
 		if err != nil {
 			return nil, err
 		}
+		if needsObservations(s.Deciders, len(budgets)) {
+			c := made.config
+			made.seen = simulator.NewObservations(c.Workloads, fleet.TickOf(c.Start), c.From-warmTicks, c.From, c.To, threads)
+		}
 		for _, budget := range budgets {
 			for _, d := range s.Deciders {
 				run := &runs[at]
@@ -168,9 +172,33 @@ func readTraceFile(file, layout string) ([]trace.Trace, error) {
 	return traces, nil
 }
 
-// madeFleet is a fleet ready to be simulated.
+// madeFleet is a fleet ready to be simulated; seen, if not nil, is shared by the
+// runs that forecast.
 type madeFleet struct {
 	config simulator.Config
+	seen   *simulator.Observations
+}
+
+// needsObservations: several runs forecast the same loads, which are then
+// observed once.
+func needsObservations(deciders []config.ScenarioDecider, budgets int) bool {
+	runs := 0
+	for _, d := range deciders {
+		if d.Kind == "placed" || d.Kind == "ahead" {
+			runs += budgets
+		}
+	}
+	return runs > 1
+}
+
+// threads runs do(0) … do(n-1) on as many threads as there are.
+func threads(n int, do func(i int)) {
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i := range n {
+		group.Go(func() error { do(i); return nil })
+	}
+	_ = group.Wait() // do has no errors
 }
 
 // scenarioBegin is the load time of the first sample where a scenario names
@@ -327,16 +355,19 @@ func (m *madeFleet) decider(d config.ScenarioDecider, title string) simulator.De
 	case "oracle":
 		return &simulator.Greedy{Title: title, Outlook: simulator.OutlookTruth, Future: func(w, tick int) float64 { return c.Workloads[w].Demand[tick] }}
 	}
-	p := &simulator.Placed{Title: title, Model: predictor.Baseline{}, FirstTick: fleet.TickOf(c.Start), Warm: c.From - warmTicks}
+	p := &simulator.Placed{Title: title, Model: predictor.Baseline{}, FirstTick: fleet.TickOf(c.Start), Warm: c.From - warmTicks, Seen: m.seen}
 	for _, w := range c.Workloads {
 		p.IDs = append(p.IDs, w.ID)
 	}
 	for _, h := range c.Hosts {
 		p.Hosts = append(p.Hosts, h.ID)
 	}
-	if d.Kind == "ahead" {
+	if d.Kind == "ahead" || d.Kind == "oracle-ahead" {
 		p.Replay = predictor.Replay{Days: 7, Offsets: simulator.DayOffsets(), HalfLife: 12}
-		p.Ahead = &planner.Ahead{MinGain: d.MinGain, SourceRisk: d.SourceRisk, TargetRisk: d.TargetRisk}
+		p.Ahead = &planner.Ahead{MinGain: d.MinGain, SourceRisk: d.SourceRisk, TargetRisk: d.TargetRisk, KeepFree: d.KeepFree}
+	}
+	if d.Kind == "oracle-ahead" {
+		p.Future = func(w, tick int) float64 { return c.Workloads[w].Demand[tick] }
 	}
 	return p
 }
@@ -348,6 +379,7 @@ func scenarioPolicy(p config.Policy) fleet.Policy {
 		Margin: p.Margin.Value(), Headroom: int64(math.Round(p.Headroom * 1000)),
 		Cooldown: p.Cooldown.Value(), CooldownReset: p.CooldownReset.Value(),
 		MovesPerPass: int64(p.MovesPerPass), MovesInFlight: int64(p.MovesInFlight), ChurnPerHour: int64(p.ChurnPerHour),
+		ReserveHosts: int64(p.ReserveHosts), MovesPerHost: int64(p.MovesPerHost), BandwidthInFlight: p.BandwidthInFlight.Value(), Consolidate: p.Consolidate,
 	}
 	_ = out.Automation.UnmarshalText([]byte(p.Automation)) // LoadScenario has checked the word
 	return out

@@ -33,6 +33,9 @@ type simulationRow struct {
 	// GapClosed is (reactive − this) / (reactive − oracle) of the contended
 	// minutes at the same budget, where the scenario has both deciders.
 	GapClosed *float64 `json:"gap_closed,omitempty"`
+	// GapOwn is the same against the decider "oracle-ours": the product's own
+	// planner with the true next hour.
+	GapOwn *float64 `json:"gap_closed_same_planner,omitempty"`
 }
 
 // summarise takes the means over the seeds, in the order of the runs.
@@ -80,14 +83,18 @@ func summarise(scenario string, runs []fleetRun) simulationSummary {
 
 func (s *simulationSummary) closeGaps() {
 	for i := range s.Rows {
-		row := &s.Rows[i]
-		reactive, oracle := s.find("reactive", row.Budget), s.find("oracle", row.Budget)
-		if reactive == nil || oracle == nil || reactive == row || reactive.Contended == oracle.Contended {
-			continue
-		}
-		closed := (reactive.Contended - row.Contended) / (reactive.Contended - oracle.Contended)
-		row.GapClosed = &closed
+		s.Rows[i].GapClosed = s.gap(&s.Rows[i], "oracle")
+		s.Rows[i].GapOwn = s.gap(&s.Rows[i], "oracle-ours")
 	}
+}
+
+func (s *simulationSummary) gap(row *simulationRow, against string) *float64 {
+	reactive, oracle := s.find("reactive", row.Budget), s.find(against, row.Budget)
+	if reactive == nil || oracle == nil || reactive == row || reactive.Contended == oracle.Contended {
+		return nil
+	}
+	closed := (reactive.Contended - row.Contended) / (reactive.Contended - oracle.Contended)
+	return &closed
 }
 
 func (s *simulationSummary) find(decider string, budget float64) *simulationRow {
@@ -100,17 +107,22 @@ func (s *simulationSummary) find(decider string, budget float64) *simulationRow 
 }
 
 func printSimulation(out io.Writer, s simulationSummary) error {
-	return table(out, "BUDGET\tDECIDER\tCONTENDED VM-MIN/DAY\tGAP CLOSED\tMOVES/VM-DAY\tFALSE\tHARMFUL\tRETURNS\tLEAD MIN (P50)\tIMBALANCE", func(w io.Writer) {
+	return table(out, "BUDGET\tDECIDER\tCONTENDED VM-MIN/DAY\tGAP CLOSED\tSAME PLANNER\tMOVES/VM-DAY\tFALSE\tHARMFUL\tRETURNS\tLEAD MIN (P50)\tIMBALANCE", func(w io.Writer) {
 		for _, r := range s.Rows {
-			gap, budget := "", "none"
-			if r.GapClosed != nil {
-				gap = fmt.Sprintf("%.0f %%", 100**r.GapClosed)
-			}
+			budget := "none"
 			if r.Budget > 0 {
 				budget = fmt.Sprintf("%g", r.Budget)
 			}
-			fmt.Fprintf(w, "%s\t%s\t%.1f\t%s\t%.3f\t%.1f %%\t%.1f %%\t%.1f %%\t%.0f\t%.3f\n", budget, r.Decider, r.Contended, gap, r.MovesPerVMDay,
+			fmt.Fprintf(w, "%s\t%s\t%.1f\t%s\t%s\t%.3f\t%.1f %%\t%.1f %%\t%.1f %%\t%.0f\t%.3f\n", budget, r.Decider, r.Contended,
+				shareText(r.GapClosed), shareText(r.GapOwn), r.MovesPerVMDay,
 				100*r.FalseShare, 100*r.HarmfulShare, 100*r.ReturnShare, r.Lead.P50, r.Imbalance)
 		}
 	})
+}
+
+func shareText(share *float64) string {
+	if share == nil {
+		return ""
+	}
+	return fmt.Sprintf("%.0f %%", 100**share)
 }

@@ -113,7 +113,7 @@ func TestSimulateMistakes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for message, args := range map[string][]string{
-		"give either":          {},
+		"give one of":          {},
 		"want name=value":      {"--scenario", file, "--var", "x"},
 		`no variable "x"`:      {"--scenario", file, "--var", "x=1"},
 		"is no kind":           {"--scenario", file, "--var", "kind=magic"},

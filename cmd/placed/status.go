@@ -51,6 +51,7 @@ func printStatus(out io.Writer, s api.Status, meta api.Meta) {
 	fmt.Fprintf(out, "Load clock  %s, × %g\n", s.LoadTime.UTC().Format("2006-01-02 15:04:05"), s.TimeScale)
 	fmt.Fprintf(out, "Contention  %d predicted\n", s.Contentions)
 	fmt.Fprintf(out, "Migrations  %d active, %d committed, %d ended without a commit\n", s.MigrationsActive, s.MigrationsTotal, s.MigrationsFailed)
+	printIntent(out, s)
 	if len(s.Problems) == 0 {
 		fmt.Fprintln(out, "Healthy     yes")
 		return
@@ -62,6 +63,20 @@ func printStatus(out io.Writer, s api.Status, meta api.Meta) {
 			fmt.Fprintf(out, ": %s", p.Hint)
 		}
 		fmt.Fprintln(out)
+	}
+}
+
+// printIntent shows what operators told the books, where they told anything.
+func printIntent(out io.Writer, s api.Status) {
+	if s.Rules > 0 {
+		fmt.Fprintf(out, "Rules       %d in force", s.Rules)
+		if s.RulesBroken > 0 {
+			fmt.Fprintf(out, ", %d hard ones broken", s.RulesBroken)
+		}
+		fmt.Fprintln(out)
+	}
+	if s.CalendarSources > 0 {
+		fmt.Fprintf(out, "Calendar    %d written; now: %s\n", s.CalendarSources, orDash(s.CalendarNow))
 	}
 }
 

@@ -42,7 +42,7 @@ func why(cmd *cobra.Command, a *asker, c *api.Client, args []string) error {
 	for _, d := range answer.Decisions {
 		printDecision(out, d, name)
 	}
-	return nil
+	return printGates(out, answer.Category, answer.Forecasts)
 }
 
 func printDecision(out io.Writer, d api.Decision, name func(string) string) {

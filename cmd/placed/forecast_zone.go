@@ -1,0 +1,79 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/placed-dev/placed/api"
+)
+
+func newForecastZone() *cobra.Command {
+	return asking("zone [ZONE]", "How full zones are and when they will be, what the loss of one would do, and what rises together", cobra.MaximumNArgs(1), forecastZone)
+}
+
+func forecastZone(cmd *cobra.Command, a *asker, c *api.Client, args []string) error {
+	all, _, err := c.ZoneForecasts(cmd.Context(), a.query())
+	if err != nil {
+		return err
+	}
+	zones := []api.ZoneForecast{}
+	for _, z := range all {
+		if len(args) == 0 || z.Zone == args[0] {
+			zones = append(zones, z)
+		}
+	}
+	if len(args) == 1 && len(zones) == 0 {
+		return fmt.Errorf("no zone %q: `placed host list` shows the zones", args[0])
+	}
+	out := cmd.OutOrStdout()
+	if a.json {
+		return printJSON(out, zones)
+	}
+	err = table(out, "ZONE\tRESOURCE\tHOSTS\tALLOCATABLE\tNOW\tDAY'S PEAK\tHOUR q.95\tP(FULL)\tGROWTH/DAY\tDAYS TO FULL", func(w io.Writer) {
+		for _, z := range zones {
+			scale, unit := 1.0, z.Unit
+			if unit == "bytes" {
+				scale, unit = 1<<30, "GiB"
+			}
+			hour, chance := "-", "-"
+			if len(z.Hour) == len(z.Levels) && len(z.Hour) > 2 {
+				hour, chance = fmt.Sprintf("%.2f", z.Hour[2]/scale), fmt.Sprintf("%.1f %%", 100*z.Probability)
+			}
+			fmt.Fprintf(w, "%s\t%s\t%d\t%.2f %s\t%.2f\t%.2f\t%s\t%s\t%+.3f\t%s\n", z.Zone, z.Resource, z.Hosts, z.Allocatable/scale, unit,
+				z.Now/scale, z.Peak/scale, hour, chance, z.Growth/scale, daysText(z))
+		}
+	})
+	if err != nil {
+		return err
+	}
+	for _, z := range zones {
+		if z.Loss != nil {
+			fmt.Fprintf(out, "without %s the others would have to carry %.2f of %.2f %s (full with probability %.1f %%)\n",
+				z.Zone, z.Loss.Demand, z.Loss.Allocatable, z.Unit, 100*z.Loss.Probability)
+		}
+		for _, p := range z.Coupled {
+			kept := ""
+			if p.Declared {
+				kept = ", kept together by a rule"
+			}
+			fmt.Fprintf(out, "in %s %s and %s rise together (correlation %.2f%s)\n", z.Zone, p.A, p.B, p.Correlation, kept)
+		}
+	}
+	return nil
+}
+
+// daysText shows a band of days: "41 (29 to 80)".
+func daysText(z api.ZoneForecast) string {
+	show := func(d *float64) string {
+		if d == nil {
+			return "never"
+		}
+		return fmt.Sprintf("%.0f", *d)
+	}
+	if z.DaysToFull == nil && z.DaysEarly == nil {
+		return "not within a year"
+	}
+	return fmt.Sprintf("%s (%s to %s)", show(z.DaysToFull), show(z.DaysEarly), show(z.DaysLate))
+}

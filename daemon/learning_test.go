@@ -1,0 +1,330 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/placed-dev/placed/controller"
+	"github.com/placed-dev/placed/driver"
+	"github.com/placed-dev/placed/fleet"
+	"github.com/placed-dev/placed/fsm"
+	"github.com/placed-dev/placed/predictor"
+)
+
+// waves is twelve days of load that ends now: a day's shape with noise, different
+// for every seed, and memory that grows.
+func waves(seed uint64, now time.Time) []fleet.Sample {
+	random := rand.New(rand.NewPCG(seed, 1))
+	last := fleet.TickOf(now) - 1
+	var out []fleet.Sample
+	for tick := last - 12*int64(24*time.Hour/fleet.Tick) + 1; tick <= last; tick++ {
+		wave := math.Sin(2*math.Pi*float64(tick)/288 + float64(seed))
+		out = append(out, fleet.Sample{At: fleet.TickStart(tick), Usage: fleet.Vector{
+			CPU:    int64(200 * (1 + float64(seed%3)) * (1.5 + wave + 0.2*random.NormFloat64())),
+			Memory: 1<<30 + (tick-last)*1000,
+		}})
+	}
+	return out
+}
+
+const workloadsPerHost = 4
+
+// teachingSite is three agents on which workloads stand still: they have a history
+// and run nothing, so that what is learned depends on the history alone.
+func teachingSite(t *testing.T, subnet int) *site {
+	s := newSite(t, subnet)
+	now := time.Now()
+	s.prepare = func(i int, d *Daemon) {
+		standing := &silent{}
+		for k := range workloadsPerHost {
+			id := fleet.WorkloadID(fmt.Sprintf("w%d-%d", i+1, k))
+			standing.found = append(standing.found, driver.Found{Spec: driver.Spec{ID: id, Driver: "region"}, State: driver.Running})
+			if !d.series.known(id) {
+				if err := d.series.load(id, waves(uint64(i*workloadsPerHost+k), now)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		d.inventory.drivers = map[string]driver.Driver{"region": standing}
+		d.trainer = controller.NewTrainer(controller.TrainerConfig{
+			Books: d.books, Examples: d.askExamples, Keep: d.library.spread, Held: d.library.has, Leading: d.controller.Leading,
+			Categories: d.categories, Clock: d.clock, Now: time.Now, Logger: hclog.NewNullLogger(),
+			Rest: time.Second, Check: 50 * time.Millisecond, Trees: 2,
+		})
+	}
+	return s
+}
+
+// book puts the workloads of a host into the books.
+func book(d *Daemon, i int) error {
+	var all []fleet.Workload
+	for k := range workloadsPerHost {
+		all = append(all, fleet.Workload{ID: fleet.WorkloadID(fmt.Sprintf("w%d-%d", i+1, k)), Driver: "region",
+			Reservation: fleet.Vector{CPU: 500, Memory: 1 << 29}})
+	}
+	return d.propose(context.Background(), fsm.RegisterWorkloads{Host: d.self, Workloads: all})
+}
+
+// TestAgentsLearn: the leader trains on what hosts have on disk, every agent gets
+// the same model by its hash, judges its newest days by it and forecasts; the
+// categories come into the books; and when the leader is lost the next one has all
+// of it without training again.
+func TestAgentsLearn(t *testing.T) {
+	s := teachingSite(t, 27)
+	var agents [3]*Daemon
+	var stops [3]func()
+	for i := range agents {
+		agents[i], stops[i] = s.start(i)
+	}
+	for i, d := range agents {
+		eventually(t, "a fleet of three", healthyEnough(d))
+		eventually(t, "workloads in the books", func() error { return book(d, i) })
+	}
+	model := func(d *Daemon) (m fleet.Model) {
+		d.books.Read(func(st *fsm.State) { m, _ = st.Model(controller.PoolModel) })
+		return m
+	}
+	learned := func(d *Daemon) error {
+		named := model(d)
+		have := d.models.inForce.Load()
+		switch {
+		case named.Version == 0:
+			return errors.New("no model is in the books")
+		case have == nil || have.hash != named.Hash:
+			return errors.New("the model in force is not the one of the books")
+		case !d.library.has(named.Hash):
+			return errors.New("the model is not on disk")
+		}
+		for _, g := range d.series.gates() {
+			if g.resource == fleet.CPU && g.gates[0].Judged < 100 {
+				return fmt.Errorf("of %s %.0f forecasts were judged", g.workload, g.gates[0].Judged)
+			}
+		}
+		return nil
+	}
+	for _, d := range agents {
+		eventually(t, "every agent forecasts with the leader's model", func() error { return learned(d) })
+	}
+	for _, d := range agents {
+		eventually(t, "categories in the books", func() error {
+			for id := range ownWorkloads(d) {
+				var category string
+				d.books.Read(func(st *fsm.State) {
+					if p, ok := st.Profile(id); ok {
+						category = p.Category
+					}
+				})
+				if category == "" || category == string(predictor.CategoryUnknown) {
+					return fmt.Errorf("%s is of category %q", id, category)
+				}
+			}
+			return nil
+		})
+	}
+	checkShown(t, agents[1])
+
+	leader := -1
+	for i, d := range agents {
+		if d.controller.Leading() {
+			leader = i
+		}
+	}
+	if leader < 0 {
+		t.Fatal("nobody leads")
+	}
+	before := model(agents[leader])
+	stops[leader]()
+	eventually(t, "another leader", func() error {
+		for i, d := range agents {
+			if i != leader && d.controller.Leading() {
+				if held := d.models.inForce.Load(); held == nil || held.hash != before.Hash {
+					return errors.New("the new leader does not forecast with the model of the books")
+				}
+				return nil
+			}
+		}
+		return errors.New("nobody leads")
+	})
+	if after := model(agents[(leader+1)%3]); after.Version != before.Version {
+		t.Errorf("a new leader trained at once: version %d after %d", after.Version, before.Version)
+	}
+}
+
+// eventually is until for what costs processor time: training and replaying run at
+// the lowest priority, on machines that may have much else to do.
+func eventually(t *testing.T, what string, ok func() error) {
+	t.Helper()
+	deadline := time.Now().Add(4 * time.Minute)
+	for {
+		err := ok()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %v", what, err)
+		}
+		time.Sleep(50 * time.Millisecond) // the pace of asking
+	}
+}
+
+// healthyEnough: a leader and all agents alive; that workloads are not really there
+// is no concern here.
+func healthyEnough(d *Daemon) func() error {
+	return func() error {
+		s, err := backend{d}.Status(context.Background())
+		if err == nil && (s.Leader == nil || s.HostsAlive != 3) {
+			err = fmt.Errorf("leader %v, %d alive", s.Leader, s.HostsAlive)
+		}
+		return err
+	}
+}
+
+func ownWorkloads(d *Daemon) map[fleet.WorkloadID]bool {
+	out := map[fleet.WorkloadID]bool{}
+	for _, f := range d.inventory.last() {
+		out[f.Spec.ID] = true
+	}
+	return out
+}
+
+// checkShown: why, the zones and the metrics say what is foreseen.
+func checkShown(t *testing.T, d *Daemon) {
+	t.Helper()
+	eventually(t, "forecasts in why", func() error {
+		why, err := backend{d}.Why(context.Background(), "w1-0")
+		switch {
+		case err != nil:
+			return err
+		case len(why.Forecasts) != 2 || len(why.Forecasts[0].Horizons) != predictor.HorizonCount:
+			return fmt.Errorf("%d forecasts", len(why.Forecasts))
+		case why.Category == nil || why.Category.History < 12:
+			return fmt.Errorf("category %+v", why.Category)
+		case !strings.Contains(why.Forecasts[0].Model+why.Forecasts[0].Reason, controller.PoolModel+" version"):
+			return fmt.Errorf("acted upon: %s (%s)", why.Forecasts[0].Model, why.Forecasts[0].Reason)
+		}
+		for _, h := range why.Forecasts[0].Horizons {
+			if h.Open == (h.Reason != "") || len(h.Quantiles) != predictor.LevelCount {
+				return fmt.Errorf("%+v", h)
+			}
+		}
+		return nil
+	})
+	eventually(t, "a forecast of the zone", func() error {
+		zones, err := backend{d}.ZoneForecasts(context.Background())
+		if err != nil {
+			return err
+		}
+		if len(zones) != 2 || len(zones[0].Hour) != 4 || zones[0].Hour[3] <= zones[0].Hour[0] || zones[0].HistoryDays < 12 {
+			return fmt.Errorf("%+v", zones)
+		}
+		if memory := zones[1]; memory.Resource != "memory" || memory.Growth <= 0 {
+			return fmt.Errorf("memory grows every day: %+v", memory)
+		}
+		return nil
+	})
+	registry := prometheus.NewPedanticRegistry()
+	if err := registry.Register(newGateCollector(d.series)); err != nil {
+		t.Fatal(err)
+	}
+	families, err := registry.Gather()
+	if err != nil || len(families) != 4 || len(families[0].GetMetric()) != workloadsPerHost*2*predictor.HorizonCount {
+		t.Errorf("%d families of metrics, %v", len(families), err)
+	}
+}
+
+// TestReportsAreSmall: what a report carries of one workload each tick stays within
+// its bound, and a day of residuals within that of the call.
+func TestReportsAreSmall(t *testing.T) {
+	s, _ := openSeries(t, t.TempDir())
+	if err := s.load("w", waves(3, time.Now())); err != nil {
+		t.Fatal(err)
+	}
+	s.replay(t.Context())
+	for _, c := range []struct{ residuals, most int }{{1, maxTickReport}, {dayOfResiduals, 64 << 10}} {
+		series, _ := s.report("w", c.residuals)
+		text, err := json.Marshal(controller.WorkloadReport{ID: "w", Series: series})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%d bytes with %d residuals", len(text), c.residuals)
+		if len(text) > c.most {
+			t.Errorf("%d bytes with %d residuals, at most %d are allowed", len(text), c.residuals, c.most)
+		}
+	}
+}
+
+// TestRestartJudgesAgain: an agent that starts again has judged the newest days when
+// it has replayed them, out of the sight of the model.
+func TestRestartJudgesAgain(t *testing.T) {
+	s, _ := openSeries(t, t.TempDir())
+	if err := s.load("w", waves(4, time.Now())); err != nil {
+		t.Fatal(err)
+	}
+	if !s.known("w") || s.gates()[0].gates[0].Judged != 0 {
+		t.Fatal("judged before anybody replayed")
+	}
+	s.replay(t.Context())
+	g := s.gates()[0].gates[0]
+	if want := float64(replayTicks)/3 - 2; g.Judged < 0.9*want || g.Judged > want {
+		t.Errorf("%.0f forecasts of 15 min were judged, want about %.0f", g.Judged, want)
+	}
+	// A model that has seen all but the last day is judged on that day alone.
+	examples := s.examples("w", predictor.Lesson{Until: fleet.TickOf(time.Now()), Limit: 1500})
+	pool, err := predictor.TrainPool(examples, predictor.PoolConfig{Seed: 1, Trees: 4}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.use(pool, fleet.TickOf(time.Now())-288)
+	s.replay(t.Context())
+	if g := s.gates()[0].gates[0]; g.Judged > 96 || g.Judged < 80 {
+		t.Errorf("%.0f forecasts were judged on the one day that the model has not seen", g.Judged)
+	}
+}
+
+// TestBlobs: bytes come back by their hash or not at all, and old ones make room.
+func TestBlobs(t *testing.T) {
+	b := &blobs{dir: filepath.Join(t.TempDir(), "models")}
+	if _, err := b.get(strings.Repeat("0", 64)); !os.IsNotExist(err) {
+		t.Errorf("of nothing: %v", err)
+	}
+	for _, bad := range []string{"", "../../etc/passwd", strings.Repeat("A", 64)} {
+		if _, err := b.get(bad); err == nil || os.IsNotExist(err) {
+			t.Errorf("%q was looked for: %v", bad, err)
+		}
+	}
+	hash, err := b.put([]byte("a model"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := b.get(hash); err != nil || !bytes.Equal(got, []byte("a model")) {
+		t.Errorf("%q, %v", got, err)
+	}
+	if err := os.WriteFile(filepath.Join(b.dir, hash), []byte("a rotten one"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.get(hash); err == nil || b.has(hash) {
+		t.Errorf("a damaged model was given out or kept: %v", err)
+	}
+	for i := range 3 * maxBlobs {
+		if _, err := b.put([]byte{byte(i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	entries, err := os.ReadDir(b.dir)
+	if err != nil || len(entries) > maxBlobs {
+		t.Errorf("%d models are kept, at most %d should be: %v", len(entries), maxBlobs, err)
+	}
+}
