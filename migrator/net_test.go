@@ -222,8 +222,8 @@ func (h *host) start(dir string, f *fault) *life {
 		Host: h.id, Cluster: "c1", Dir: dir, Drivers: map[string]driver.Driver{"test": h.net.drive(agentDriver{h.machine, l})},
 		Books: view{h.net.books, l}, Traffic: testTraffic{l}, Dial: l.dial, Ask: l.ask,
 		Check: func(context.Context, driver.Spec) error { return h.room }, Logger: h.net.log.Named(string(h.id)),
-		TTL: 10 * time.Second, RecoverEvery: 20 * time.Millisecond, AskAfter: 100 * time.Millisecond, CutoverWait: 500 * time.Millisecond,
-		Proposal: time.Second, Effect: 2 * time.Second, Handshake: time.Second, Idle: 2 * time.Second, StopWait: 2 * time.Second,
+		TTL: time.Minute, RecoverEvery: 20 * time.Millisecond, AskAfter: 100 * time.Millisecond, CutoverWait: 5 * time.Second,
+		Proposal: 5 * time.Second, Effect: 10 * time.Second, Handshake: 5 * time.Second, Idle: 5 * time.Second, StopWait: 5 * time.Second,
 		TargetDowntime: 20 * time.Millisecond, FixedCutover: 2 * time.Millisecond,
 		DowntimeLimit: time.Minute, // the writers do not wait for a slow machine
 	})

@@ -193,15 +193,22 @@ func ask[T any](f *cluster, question func(*api.Client) (T, api.Meta, error)) (T,
 	return none, last
 }
 
+// told asks until somebody answers: on a busy machine the cluster is without a
+// leader now and then.
+func told[T any](f *cluster, what string, question func(*api.Client) (T, api.Meta, error)) (answer T) {
+	f.t.Helper()
+	f.until(60*time.Second, what, func() (err error) {
+		answer, err = ask(f, question)
+		return err
+	})
+	return answer
+}
+
 func (f *cluster) workload(id string) api.Workload {
 	f.t.Helper()
-	w, err := ask(f, func(c *api.Client) (api.Workload, api.Meta, error) {
+	return told(f, "workload "+id, func(c *api.Client) (api.Workload, api.Meta, error) {
 		return c.Workload(context.Background(), id, api.QueryOptions{})
 	})
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return w
 }
 
 // client reaches a workload through its port on every host.
@@ -428,10 +435,14 @@ func TestMoveKillRestart(t *testing.T) {
 	}
 	readAll("after the move", client)
 
-	status, err := ask(f, func(c *api.Client) (api.Status, api.Meta, error) { return c.Status(ctx, api.QueryOptions{}) })
-	if err != nil || status.Leader == nil {
-		t.Fatalf("no leader: %+v, %v", status, err)
-	}
+	var status api.Status
+	f.until(60*time.Second, "a leader", func() (err error) {
+		status, err = ask(f, func(c *api.Client) (api.Status, api.Meta, error) { return c.Status(ctx, api.QueryOptions{}) })
+		if err == nil && status.Leader == nil {
+			err = errors.New("no host leads")
+		}
+		return err
+	})
 	var killed agentProcess
 	for _, h := range f.hosts {
 		if h.name == status.Leader.Name {
@@ -687,12 +698,9 @@ func (f *cluster) roles(ctx context.Context, id string) (owner, leader string, n
 // migrations of a workload, newest first.
 func (f *cluster) migrations(ctx context.Context, id string) []api.Migration {
 	f.t.Helper()
-	all, err := ask(f, func(c *api.Client) ([]api.Migration, api.Meta, error) {
+	all := told(f, "the migrations", func(c *api.Client) ([]api.Migration, api.Meta, error) {
 		return c.Migrations(ctx, 0, api.QueryOptions{})
 	})
-	if err != nil {
-		f.t.Fatal(err)
-	}
 	var out []api.Migration
 	for _, m := range all {
 		if m.Workload == id {
