@@ -146,7 +146,11 @@ func (t *Trainer) train(ctx context.Context) error {
 		return fmt.Errorf("%d rows of history are too few for models, %d are wanted", len(examples), predictor.MinExamples)
 	}
 	t.last = t.cfg.Now()
-	stop := func() bool { return ctx.Err() != nil || !t.cfg.Leading() }
+	pace := newPace(t.cfg.Now)
+	stop := func() bool { // is asked before every tree
+		pace.rest(ctx)
+		return ctx.Err() != nil || !t.cfg.Leading()
+	}
 	pool, err := predictor.TrainPool(examples, predictor.PoolConfig{Seed: old.Version + 1, Trees: t.cfg.Trees, Stop: stop}, t.cfg.Par)
 	if errors.Is(err, boost.ErrStopped) {
 		return nil // another leader trains now

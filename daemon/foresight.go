@@ -46,10 +46,8 @@ func (m *models) pool() (*predictor.Pool, string) {
 	return nil, controller.UntrainedModel
 }
 
-// Run follows the books until ctx ends. Nothing here is urgent: it runs on a thread
-// of low priority.
+// Run follows the books until ctx ends.
 func (m *models) Run(ctx context.Context) error {
-	yieldThread(m.log, niceBrief)
 	ticker := time.NewTicker(modelLook)
 	defer ticker.Stop()
 	for {

@@ -11,12 +11,9 @@ import (
 	"github.com/placed-dev/placed/predictor"
 )
 
-// train runs the trainer on a thread that takes only what nobody else wants. It is
-// a part of its own, and not of the leader's loop, so that a term ends at once.
-func (d *Daemon) train(ctx context.Context) error {
-	yieldThread(d.log, nicePatient)
-	return d.trainer.Run(ctx)
-}
+// train runs the trainer. It is a part of its own, and not of the leader's loop, so
+// that a term ends at once.
+func (d *Daemon) train(ctx context.Context) error { return d.trainer.Run(ctx) }
 
 // askExamples asks a host for rows of a workload's history.
 func (d *Daemon) askExamples(ctx context.Context, host fleet.Host, of fleet.WorkloadID, l predictor.Lesson) ([]predictor.Example, error) {
