@@ -91,11 +91,8 @@ func (b backend) Status(ctx context.Context) (api.Status, error) {
 		s.Contentions = len(plan.Plan.Contentions)
 	}
 	b.d.replica.Read(func(state *fsm.State) {
-		for _, l := range state.Leases() {
-			if l.Kind != fleet.LeaseMigration {
-				continue
-			}
-			if l.State != fleet.Released && l.State != fleet.Aborted {
+		for _, l := range state.Migrations() {
+			if l.State != fleet.Aborted { // its copy is still to be discarded
 				s.MigrationsActive++
 			}
 		}

@@ -87,8 +87,16 @@ type stateAnswer struct {
 	Snapshot []byte `json:"snapshot,omitempty"` // empty: nothing newer
 }
 
+// planQuestion asks for the newest plan. A voter that has it already names its
+// pass: it hears the reports itself and needs no more than that nothing is new.
+type planQuestion struct {
+	Have string `json:"have,omitempty"`
+}
+
 // planAnswer is what only the leader has.
 type planAnswer struct {
+	// Same: the asker has the newest plan; nothing else is filled.
+	Same    bool                           `json:"same,omitempty"`
 	Plan    fleet.Plan                     `json:"plan"`
 	Demand  map[fleet.HostID][]demandPoint `json:"demand"`
 	Reports []hostReport                   `json:"reports"`

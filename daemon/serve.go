@@ -156,8 +156,13 @@ func (d *Daemon) serveState(ctx context.Context, _ transport.Identity, r stateRe
 	return answer, nil
 }
 
-func (d *Daemon) servePlan(ctx context.Context, from transport.Identity, r empty) (planAnswer, error) {
-	return onLeader(ctx, d, from, callPlan, r, func() (planAnswer, error) { return d.planHere() })
+func (d *Daemon) servePlan(ctx context.Context, from transport.Identity, q planQuestion) (planAnswer, error) {
+	return onLeader(ctx, d, from, callPlan, q, func() (planAnswer, error) {
+		if plan, ok := d.controller.Latest(); ok && plan.Pass == q.Have {
+			return planAnswer{Same: true}, nil
+		}
+		return d.planHere()
+	})
 }
 
 func (d *Daemon) serveMove(ctx context.Context, from transport.Identity, r fleet.Request) (moveAnswer, error) {

@@ -58,14 +58,22 @@ func (s *sight) leaderPlan(ctx context.Context) (planAnswer, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	answer, err := callLeader[empty, planAnswer](ctx, s.d.books, callPlan, empty{})
+	var q planQuestion
+	if s.d.node != nil {
+		q.Have = s.plan.Plan.Pass
+	}
+	answer, err := callLeader[planQuestion, planAnswer](ctx, s.d.books, callPlan, q)
 	if err != nil {
 		if s.plan.Plan.Pass != "" {
 			return s.plan, nil
 		}
 		return planAnswer{}, err
 	}
-	s.plan, s.fetched = answer, time.Now()
+	s.fetched = time.Now()
+	if answer.Same {
+		return s.plan, nil
+	}
+	s.plan = answer
 	if s.d.node == nil {
 		// A host without the log hears no reports: it borrows the leader's.
 		for _, r := range answer.Reports {
