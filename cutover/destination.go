@@ -26,6 +26,11 @@ func (d Destination) Settled() bool {
 	return false
 }
 
+// Decided says that the outcome is certain here; the books may not have it yet.
+func (d Destination) Decided() bool {
+	return d.Word == Refused && d.Copy == Absent || d.Word == Activated && d.Copy == Running
+}
+
 // Step takes one event and returns the next machine and what to do now.
 func (d Destination) Step(e Event) (Destination, []Action) {
 	switch e.Kind {

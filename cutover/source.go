@@ -47,6 +47,11 @@ func (s Source) Settled() bool {
 	return false
 }
 
+// Decided says that the outcome is certain here; the books may not have it yet.
+func (s Source) Decided() bool {
+	return s.Stage == Kept && s.Copy != Frozen || s.Stage == Gone
+}
+
 // Step takes one event and returns the next machine and what to do now.
 func (s Source) Step(e Event) (Source, []Action) {
 	if e.Kind == Restart {

@@ -167,17 +167,7 @@ func (s *site) start(i int) (d *Daemon, stop func()) {
 
 func until(t *testing.T, what string, ok func() error) {
 	t.Helper()
-	deadline := time.Now().Add(60 * time.Second)
-	for {
-		err := ok()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: %v", what, err)
-		}
-		time.Sleep(20 * time.Millisecond) // the pace of asking
-	}
+	within(t, 60*time.Second, what, ok)
 }
 
 func healthy(d *Daemon, hosts int) func() error {

@@ -163,21 +163,11 @@ func TestAgentsLearn(t *testing.T) {
 	}
 }
 
-// eventually is until for what costs processor time: training and replaying run at
-// the lowest priority, on machines that may have much else to do.
+// eventually is until for what costs processor time: training rests as long as it
+// works, on machines that may have much else to do.
 func eventually(t *testing.T, what string, ok func() error) {
 	t.Helper()
-	deadline := time.Now().Add(4 * time.Minute)
-	for {
-		err := ok()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: %v", what, err)
-		}
-		time.Sleep(50 * time.Millisecond) // the pace of asking
-	}
+	within(t, 4*time.Minute, what, ok)
 }
 
 // healthyEnough: a leader and all agents alive; that workloads are not really there

@@ -100,11 +100,8 @@ func (s *Server) saveSnapshot(w http.ResponseWriter, r *http.Request) error {
 	extendDeadlines(http.NewResponseController(w), snapshotTime)
 	ctx, cancel := context.WithTimeout(r.Context(), s.config.Timeout)
 	defer cancel()
-	if !q.Stale {
-		if err := s.backend.Sync(ctx); err != nil {
-			s.backend.Meta().Write(w.Header())
-			return err
-		}
+	if err := s.catchUp(ctx, w, q); err != nil {
+		return err
 	}
 	meta := s.backend.Meta()
 	read := s.backend.SnapshotBooks

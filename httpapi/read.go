@@ -32,11 +32,8 @@ func (s *Server) read(get fetch) handler {
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), s.config.Timeout)
 		defer cancel()
-		if !q.Stale {
-			if err := s.backend.Sync(ctx); err != nil {
-				s.backend.Meta().Write(w.Header())
-				return err
-			}
+		if err := s.catchUp(ctx, w, q); err != nil {
+			return err
 		}
 		// Taken before the read: the answer is at least this new, so a
 		// blocking query that follows misses nothing.
@@ -148,4 +145,16 @@ func require(query url.Values, name string) (string, error) {
 		return "", invalid("add ?"+name+"=…", "parameter %s is missing", name)
 	}
 	return value, nil
+}
+
+// catchUp makes what is read as new as the question, unless it allows a stale answer.
+func (s *Server) catchUp(ctx context.Context, w http.ResponseWriter, q api.QueryOptions) error {
+	if q.Stale {
+		return nil
+	}
+	err := s.backend.Sync(ctx)
+	if err != nil {
+		s.backend.Meta().Write(w.Header())
+	}
+	return err
 }

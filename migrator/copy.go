@@ -96,29 +96,14 @@ func (d *source) physics(c *copier) precopy.Link {
 func (d *source) connect(ctx context.Context, c *copier, spec driver.Spec) error {
 	ctx, cancel := context.WithTimeout(ctx, d.m.cfg.Handshake)
 	defer cancel()
-	conn, err := d.m.cfg.Dial(ctx, d.dst)
+	l, err := d.dial(ctx)
 	if err != nil {
-		return fmt.Errorf("host %s cannot be reached: %w", d.dst.Name, err)
+		return err
 	}
-	l := newWire(conn, d.m.cfg.Idle, d.m.cfg.Now)
-	d.s.link, c.link = l, l
-	o := offer{Version: wireVersion, Oldest: wireVersionMin, Cluster: d.m.cfg.Cluster, Source: d.m.cfg.Host,
-		Lease: d.s.lease.ID, Token: d.s.lease.Token, Spec: spec, Size: d.src.Size(), Page: pageSize, Block: blockSize,
-		Tracker: d.src.Tracker(), Codecs: codecNames[:]}
-	if err := l.send(frameOffer, o); err != nil {
-		return fmt.Errorf("offering to host %s: %w", d.dst.Name, err)
-	}
-	f, err := l.receive(d.m.cfg.Handshake)
+	c.link = l
+	yes, err := d.negotiate(l, offer{Spec: spec, Size: d.src.Size(), Tracker: d.src.Tracker(), Codecs: codecNames[:]}, d.m.cfg.Handshake)
 	if err != nil {
-		return fmt.Errorf("host %s does not answer the offer: %w", d.dst.Name, err)
-	}
-	var no refusal
-	if f.kind == frameRefuse && f.decode(frameRefuse, &no) == nil {
-		return fmt.Errorf("host %s refuses: %s", d.dst.Name, no.Reason)
-	}
-	var yes accept
-	if err := f.decode(frameAccept, &yes); err != nil {
-		return fmt.Errorf("answer of host %s: %w", d.dst.Name, err)
+		return err
 	}
 	if c.pack, err = newCompressor(agree(yes.Codecs), d.m.cfg.Now); err != nil {
 		return err
@@ -127,6 +112,37 @@ func (d *source) connect(ctx context.Context, c *copier, spec driver.Spec) error
 	l.listen(0)
 	d.m.board.change(d.progress, func(p *fleet.Progress) { p.Tracker, p.Total = d.src.Tracker(), d.src.Size() })
 	return nil
+}
+
+// dial connects to the destination.
+func (d *source) dial(ctx context.Context) (*wire, error) {
+	conn, err := d.m.cfg.Dial(ctx, d.dst)
+	if err != nil {
+		return nil, fmt.Errorf("host %s cannot be reached: %w", d.dst.Name, err)
+	}
+	d.s.link = newWire(conn, d.m.cfg.Idle, d.m.cfg.Now)
+	return d.s.link, nil
+}
+
+// negotiate fills in what every offer says, sends it and waits for the answer.
+func (d *source) negotiate(l *wire, o offer, patience time.Duration) (yes accept, err error) {
+	o.Version, o.Oldest, o.Cluster, o.Source = wireVersion, wireVersionMin, d.m.cfg.Cluster, d.m.cfg.Host
+	o.Lease, o.Token, o.Page, o.Block = d.s.lease.ID, d.s.lease.Token, pageSize, blockSize
+	if err := l.send(frameOffer, o); err != nil {
+		return accept{}, fmt.Errorf("offering to host %s: %w", d.dst.Name, err)
+	}
+	f, err := l.receive(patience)
+	if err != nil {
+		return accept{}, fmt.Errorf("host %s does not answer the offer: %w", d.dst.Name, err)
+	}
+	var no refusal
+	if f.kind == frameRefuse && f.decode(frameRefuse, &no) == nil {
+		return accept{}, fmt.Errorf("host %s refuses: %s", d.dst.Name, no.Reason)
+	}
+	if err := f.decode(frameAccept, &yes); err != nil {
+		return accept{}, fmt.Errorf("answer of host %s: %w", d.dst.Name, err)
+	}
+	return yes, nil
 }
 
 // changed returns what to send in this round. When changes may have been missed,

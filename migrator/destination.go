@@ -271,22 +271,24 @@ func (d *destination) step(e cutover.Event) []cutover.Action {
 	return actions
 }
 
-func (d *destination) decided() bool {
-	return d.machine.Word == cutover.Refused && d.machine.Copy == cutover.Absent ||
-		d.machine.Word == cutover.Activated && d.machine.Copy == cutover.Running
-}
+func (d *destination) decided() bool { return d.machine.Decided() }
 
-// settled: an aborted lease still waits for this host's report that it holds
-// nothing any more.
-func (d *destination) settled() bool {
-	if !d.machine.Settled() {
+func (d *destination) settled() bool { return d.s.settledHere(d.machine) }
+
+func (d *destination) wait(tries int) time.Duration { return d.m.destinationWait(tries) }
+
+// settledHere says that a destination has nothing left to do. An aborted lease still
+// waits for this host's report that it holds nothing any more.
+func (s *session) settledHere(d cutover.Destination) bool {
+	if !d.Settled() {
 		return false
 	}
-	return d.machine.Word != cutover.Refused || d.machine.Lease != fleet.Aborted || d.s.lease.Discarded
+	return d.Word != cutover.Refused || d.Lease != fleet.Aborted || s.lease.Discarded
 }
 
-func (d *destination) wait(tries int) time.Duration {
-	return d.m.cfg.RecoverEvery << min(tries/8, 3)
+// destinationWait is how long a destination waits before it looks again.
+func (m *Migrator) destinationWait(tries int) time.Duration {
+	return m.cfg.RecoverEvery << min(tries/8, 3)
 }
 
 func (d *destination) observe(ctx context.Context) (cutover.Copy, error) {

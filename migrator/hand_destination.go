@@ -103,21 +103,11 @@ func (d *handDestination) step(e cutover.Event) []cutover.Action {
 	return actions
 }
 
-func (d *handDestination) decided() bool {
-	return d.machine.Word == cutover.Refused && d.machine.Copy == cutover.Absent ||
-		d.machine.Word == cutover.Activated && d.machine.Copy == cutover.Running
-}
+func (d *handDestination) decided() bool { return d.machine.Decided() }
 
-func (d *handDestination) settled() bool {
-	if !d.machine.Settled() {
-		return false
-	}
-	return d.machine.Word != cutover.Refused || d.machine.Lease != fleet.Aborted || d.s.lease.Discarded
-}
+func (d *handDestination) settled() bool { return d.s.settledHere(d.machine.Destination) }
 
-func (d *handDestination) wait(tries int) time.Duration {
-	return d.m.cfg.RecoverEvery << min(tries/8, 3)
-}
+func (d *handDestination) wait(tries int) time.Duration { return d.m.destinationWait(tries) }
 
 func (d *handDestination) observe(ctx context.Context) (cutover.Copy, error) {
 	return d.m.observeHand(ctx, d.drv, d.s.rec)

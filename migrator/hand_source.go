@@ -74,32 +74,17 @@ func (d *handSource) offer(ctx context.Context) error {
 func (d *handSource) connectHand(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, d.m.cfg.Handshake)
 	defer cancel()
-	conn, err := d.m.cfg.Dial(ctx, d.dst)
+	l, err := d.dial(ctx)
 	if err != nil {
-		return fmt.Errorf("host %s cannot be reached: %w", d.dst.Name, err)
-	}
-	l := newWire(conn, d.m.cfg.Idle, d.m.cfg.Now)
-	d.s.link = l
-	o := offer{Version: wireVersion, Oldest: wireVersionMin, Cluster: d.m.cfg.Cluster, Source: d.m.cfg.Host,
-		Lease: d.s.lease.ID, Token: d.s.lease.Token, Spec: d.spec, Size: d.spec.Size, Page: pageSize, Block: blockSize, Tracker: "hypervisor"}
-	if err := l.send(frameOffer, o); err != nil {
-		return fmt.Errorf("offering to host %s: %w", d.dst.Name, err)
+		return err
 	}
 	// The destination asks its hypervisor before it answers: that takes longer
 	// than a handshake, and an agent that wants to stop does not wait for it.
-	stop := context.AfterFunc(d.m.soft, func() { _ = conn.Close() })
-	f, err := l.receive(d.m.cfg.Handshake + d.m.cfg.Effect)
+	stop := context.AfterFunc(d.m.soft, func() { _ = l.conn.Close() })
+	_, err = d.negotiate(l, offer{Spec: d.spec, Size: d.spec.Size, Tracker: "hypervisor"}, d.m.cfg.Handshake+d.m.cfg.Effect)
 	stop()
 	if err != nil {
-		return fmt.Errorf("host %s does not answer the offer: %w", d.dst.Name, err)
-	}
-	var no refusal
-	if f.kind == frameRefuse && f.decode(frameRefuse, &no) == nil {
-		return fmt.Errorf("host %s refuses: %s", d.dst.Name, no.Reason)
-	}
-	var yes accept
-	if err := f.decode(frameAccept, &yes); err != nil {
-		return fmt.Errorf("answer of host %s: %w", d.dst.Name, err)
+		return err
 	}
 	l.listen(0)
 	d.m.board.change(d.progress, func(p *fleet.Progress) { p.Tracker, p.Total = "hypervisor", d.spec.Size })
@@ -121,9 +106,7 @@ func (d *handSource) step(e cutover.Event) []cutover.Action {
 	return actions
 }
 
-func (d *handSource) decided() bool {
-	return d.machine.Stage == cutover.Kept && d.machine.Copy != cutover.Frozen || d.machine.Stage == cutover.Gone
-}
+func (d *handSource) decided() bool { return d.machine.Decided() }
 
 func (d *handSource) settled() bool { return d.machine.Settled() }
 

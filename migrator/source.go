@@ -140,9 +140,7 @@ func (d *source) phase() {
 	}
 }
 
-func (d *source) decided() bool {
-	return d.machine.Stage == cutover.Kept && d.machine.Copy != cutover.Frozen || d.machine.Stage == cutover.Gone
-}
+func (d *source) decided() bool { return d.machine.Decided() }
 
 func (d *source) settled() bool { return d.machine.Settled() }
 

@@ -50,24 +50,11 @@ const keepFreeWeight = 0.3
 func PlanAhead(view fleet.View, model predictor.Model, ahead Ahead, par Par) (fleet.Plan, []fleet.BreachStreak) {
 	p := newPass(view, model, par)
 	if !ahead.Brief {
-		p.plan.InputHash = InputHash(view)
-		p.plan.Forecasts = p.forecasts()
+		p.name()
 	}
-	contentions := p.contentions()
-	streaks := p.streaks(contentions)
-	p.plan.Contentions = contentions
-
-	p.requests()
-	p.drains()
-	p.relieveAhead(ahead, contentions, streaks)
-	p.consolidate()
-	if len(p.plan.Decisions) == 0 {
-		p.nothingToDo()
-	}
-	for i := range p.plan.Decisions {
-		p.plan.Decisions[i].InputHash = p.plan.InputHash
-	}
-	return p.plan, streaks
+	return p.run(func(contentions []fleet.Contention, streaks []fleet.BreachStreak) {
+		p.relieveAhead(ahead, contentions, streaks)
+	})
 }
 
 // dayAhead is the coming day of one host.

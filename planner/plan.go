@@ -29,15 +29,26 @@ func serial(n int, do func(i int)) {
 // fleet is paused nothing is.
 func Plan(view fleet.View, model predictor.Model, par Par) (fleet.Plan, []fleet.BreachStreak) {
 	p := newPass(view, model, par)
-	p.plan.InputHash = InputHash(view)
+	p.name()
+	return p.run(p.relieve)
+}
+
+// name adds to the plan what it was made of.
+func (p *pass) name() {
+	p.plan.InputHash = InputHash(p.view)
 	p.plan.Forecasts = p.forecasts()
+}
+
+// run goes through the aims of a pass in their order; relieve is what it does
+// against contention.
+func (p *pass) run(relieve func([]fleet.Contention, []fleet.BreachStreak)) (fleet.Plan, []fleet.BreachStreak) {
 	contentions := p.contentions()
 	streaks := p.streaks(contentions)
 	p.plan.Contentions = contentions
 
 	p.requests()
 	p.drains()
-	p.relieve(contentions, streaks)
+	relieve(contentions, streaks)
 	p.consolidate()
 	if len(p.plan.Decisions) == 0 {
 		p.nothingToDo()

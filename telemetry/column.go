@@ -3,12 +3,9 @@ package telemetry
 import (
 	"cmp"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
-
-	bolt "go.etcd.io/bbolt"
 
 	"github.com/placed-dev/placed/fleet"
 )
@@ -29,30 +26,19 @@ func (h *History) ReadColumn(series string, r fleet.Resource, from, to time.Time
 		return Column{}, ErrClosed
 	}
 	var out Column
-	var damaged error
-	err := h.db.View(func(tx *bolt.Tx) error {
-		bucket := seriesIn(tx, series)
-		if bucket == nil {
-			return nil
+	damaged, err := h.eachDay(series, from, to, func(day int64, block []byte) error {
+		first := len(out.Times) == 0
+		err := h.codec.unpackColumn(block, string(r), &out)
+		if first {
+			// The other days will be about as large.
+			days := int(min(dayNumber(to)-day, int64(h.config.RetentionDays)))
+			out.Times = slices.Grow(out.Times, days*len(out.Times))
+			out.Amounts = slices.Grow(out.Amounts, days*len(out.Amounts))
 		}
-		cursor := bucket.Cursor()
-		for key, block := cursor.Seek(dayKey(dayNumber(from))); key != nil && dayOf(key) <= dayNumber(to); key, block = cursor.Next() {
-			first := len(out.Times) == 0
-			err := h.codec.unpackColumn(block, string(r), &out)
-			if first {
-				// The other days will be about as large.
-				days := int(min(dayNumber(to)-dayOf(key), int64(h.config.RetentionDays)))
-				out.Times = slices.Grow(out.Times, days*len(out.Times))
-				out.Amounts = slices.Grow(out.Amounts, days*len(out.Amounts))
-			}
-			if err != nil {
-				damaged = errors.Join(damaged, fmt.Errorf("read the history %s: series %s, day %s: %w", h.config.Path, series, dayText(dayOf(key)), err))
-			}
-		}
-		return nil
+		return err
 	})
 	if err != nil {
-		return Column{}, fmt.Errorf("read the history %s: series %s: %w", h.config.Path, series, err)
+		return Column{}, err
 	}
 	out.add(h.waiting[series], r)
 	low, _ := slices.BinarySearch(out.Times, from.UnixMilli())

@@ -265,31 +265,44 @@ func (h *History) Read(series string, from, to time.Time) ([]fleet.Sample, error
 		return nil, ErrClosed
 	}
 	var out []fleet.Sample
-	var damaged error
-	err := h.db.View(func(tx *bolt.Tx) error {
-		bucket := seriesIn(tx, series)
-		if bucket == nil {
-			return nil
-		}
-		cursor := bucket.Cursor()
-		for key, block := cursor.Seek(dayKey(dayNumber(from))); key != nil && dayOf(key) <= dayNumber(to); key, block = cursor.Next() {
-			samples, err := h.codec.unpack(block)
-			if err != nil {
-				damaged = errors.Join(damaged, fmt.Errorf("read the history %s: series %s, day %s: %w", h.config.Path, series, dayText(dayOf(key)), err))
-				continue
-			}
+	damaged, err := h.eachDay(series, from, to, func(_ int64, block []byte) error {
+		samples, err := h.codec.unpack(block)
+		if err == nil {
 			out = append(out, samples...)
 		}
-		return nil
+		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read the history %s: series %s: %w", h.config.Path, series, err)
+		return nil, err
 	}
 	if waiting := h.waiting[series]; len(waiting) > 0 {
 		out = inOrder(append(out, waiting...))
 	}
 	out = slices.DeleteFunc(out, func(s fleet.Sample) bool { return s.At.Before(from) || !s.At.Before(to) })
 	return out, damaged
+}
+
+// eachDay hands the blocks of a series' days to read, in order; an unknown series has
+// none. What read returns is joined to damaged with the day's name, and does not end
+// it. The caller holds mu.
+func (h *History) eachDay(series string, from, to time.Time, read func(day int64, block []byte) error) (damaged, err error) {
+	err = h.db.View(func(tx *bolt.Tx) error {
+		bucket := seriesIn(tx, series)
+		if bucket == nil {
+			return nil
+		}
+		cursor := bucket.Cursor()
+		for key, block := cursor.Seek(dayKey(dayNumber(from))); key != nil && dayOf(key) <= dayNumber(to); key, block = cursor.Next() {
+			if err := read(dayOf(key), block); err != nil {
+				damaged = errors.Join(damaged, fmt.Errorf("read the history %s: series %s, day %s: %w", h.config.Path, series, dayText(dayOf(key)), err))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		err = fmt.Errorf("read the history %s: series %s: %w", h.config.Path, series, err)
+	}
+	return damaged, err
 }
 
 // Series lists the series that have samples, in the order of their names.

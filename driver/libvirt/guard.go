@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/placed-dev/placed/durable"
 	"github.com/placed-dev/placed/fleet"
 )
 
@@ -50,14 +49,7 @@ func passage(id fleet.WorkloadID, t fleet.Token) string {
 
 // putGuard writes one file of the table whole or not at all.
 func putGuard(path string, v any) error {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fmt.Errorf("guard table: %w", err)
-	}
-	if err := durable.WriteFile(path, data, 0o600); err != nil {
+	if err := putRecord(path, v); err != nil {
 		return fmt.Errorf("guard table: %w", err)
 	}
 	return nil

@@ -13,7 +13,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/placed-dev/placed/durable"
 	"github.com/placed-dev/placed/fleet"
 )
 
@@ -59,15 +58,7 @@ func (c Config) arrivalFile(id fleet.WorkloadID) string {
 }
 
 func (c Config) writeArrival(id fleet.WorkloadID, a arrival) error {
-	data, err := json.Marshal(a)
-	if err != nil {
-		return err
-	}
-	path := c.arrivalFile(id)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fmt.Errorf("note of an arrival: %w", err)
-	}
-	if err := durable.WriteFile(path, data, 0o600); err != nil {
+	if err := putRecord(c.arrivalFile(id), a); err != nil {
 		return fmt.Errorf("note of an arrival: %w", err)
 	}
 	return nil

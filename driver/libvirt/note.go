@@ -30,18 +30,23 @@ type note struct {
 
 // writeNote returns when the note is on disk.
 func (c Config) writeNote(id fleet.WorkloadID, n note) error {
-	data, err := json.Marshal(n)
-	if err != nil {
-		return err
-	}
-	path := c.noteFile(id)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	if err := durable.WriteFile(path, data, 0o600); err != nil {
+	if err := putRecord(c.noteFile(id), n); err != nil {
 		return fmt.Errorf("note of the move of %s: %w", id, err)
 	}
 	return nil
+}
+
+// putRecord replaces one file of what must survive the agent, and makes its
+// directory; it returns when both are on disk.
+func putRecord(path string, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	return durable.WriteFile(path, data, 0o600)
 }
 
 // readNote returns the note of an outgoing move, if there is one.
