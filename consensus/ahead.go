@@ -211,32 +211,10 @@ func (s *aheadLogs) LastIndex() (uint64, error) {
 	return s.LogStore.LastIndex()
 }
 
-// deleteAtOnce bounds what one transaction takes off the front of the log. Raft
-// drops some 8,000 entries after a snapshot; appends would wait for all of them.
-const deleteAtOnce = 256
-
-// DeleteRange waits for what it is to delete. What a snapshot has made superfluous
-// goes in pieces, from the front: a crash in between leaves a shorter log. The
-// end of the log, which a new leader contradicts, goes in one, or a crash might
-// leave a gap.
+// DeleteRange waits for what it is to delete.
 func (s *aheadLogs) DeleteRange(low, high uint64) error {
 	if err := s.settled(high); err != nil {
 		return err
-	}
-	first, err := s.LogStore.FirstIndex()
-	if err != nil {
-		return err
-	}
-	last, err := s.LastIndex()
-	if err != nil {
-		return err
-	}
-	if low <= first && high < last {
-		for ; high-low >= deleteAtOnce; low += deleteAtOnce {
-			if err := s.LogStore.DeleteRange(low, low+deleteAtOnce-1); err != nil {
-				return err
-			}
-		}
 	}
 	return s.LogStore.DeleteRange(low, high)
 }

@@ -226,12 +226,11 @@ func TestLeaderLosesWhatItsDiskNeverHad(t *testing.T) {
 	}
 }
 
-// recordingDisk is a log store that refuses gaps and remembers deletions.
+// recordingDisk is a log store that refuses gaps.
 type recordingDisk struct {
 	*raft.InmemStore
-	mu      sync.Mutex
-	deleted [][2]uint64
-	gap     error
+	mu  sync.Mutex
+	gap error
 }
 
 func (d *recordingDisk) StoreLogs(logs []*raft.Log) error {
@@ -245,13 +244,6 @@ func (d *recordingDisk) StoreLogs(logs []*raft.Log) error {
 	}
 	d.mu.Unlock()
 	return d.InmemStore.StoreLogs(logs)
-}
-
-func (d *recordingDisk) DeleteRange(low, high uint64) error {
-	d.mu.Lock()
-	d.deleted = append(d.deleted, [2]uint64{low, high})
-	d.mu.Unlock()
-	return d.InmemStore.DeleteRange(low, high)
 }
 
 // Whatever raft does, the log shows at once what was appended and the disk never
@@ -328,24 +320,6 @@ func TestAheadIsALog(t *testing.T) {
 			t.Fatal(disk.gap)
 		}
 	})
-}
-
-// Appends must not wait for thousands of deletions after a snapshot; the end of a
-// log is dropped in one, because a crash in the middle must leave no gap.
-func TestDeletionsLeaveRoomForAppends(t *testing.T) {
-	disk := &recordingDisk{InmemStore: raft.NewInmemStore()}
-	s := newAheadLogs(disk, newGuard("", Timeouts{}, func(error) {}), func() bool { return false })
-	var logs []*raft.Log
-	for i := uint64(1); i <= 2000; i++ {
-		logs = append(logs, &raft.Log{Index: i})
-	}
-	if err := errors.Join(s.StoreLogs(logs), s.DeleteRange(1, 1000), s.DeleteRange(1200, 2000)); err != nil {
-		t.Fatal(err)
-	}
-	want := [][2]uint64{{1, 256}, {257, 512}, {513, 768}, {769, 1000}, {1200, 2000}}
-	if !slices.Equal(disk.deleted, want) {
-		t.Errorf("deleted %v, want %v", disk.deleted, want)
-	}
 }
 
 // Followers hear of no commit beyond the leader's disk.

@@ -36,7 +36,7 @@ func (c *cluster) pilots(cfg AutopilotConfig) (stop func()) {
 // but never below the smallest quorum; what happens shows in Health.
 func TestAutopilot(t *testing.T) {
 	c := newCluster(t, 3)
-	leader := c.leader()
+	c.leader()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -50,9 +50,8 @@ func TestAutopilot(t *testing.T) {
 	alive := func(id string) bool { mu.Lock(); defer mu.Unlock(); return !dead[id] }
 	stop := c.pilots(AutopilotConfig{Alive: alive, DeadAfter: 300 * time.Millisecond, Stable: 100 * time.Millisecond, Interval: 20 * time.Millisecond})
 	defer stop()
-	if err := leader.AddNonvoter(t.Context(), "h4", joined.address); err != nil {
-		t.Fatal(err)
-	}
+	// A starved machine may change the leader at any of these steps.
+	eventually(t, "the server is added", func() error { return c.leader().AddNonvoter(t.Context(), "h4", joined.address) })
 	voters := func(want int) func() error {
 		return func() error {
 			n := 0
@@ -100,9 +99,10 @@ func TestAutopilot(t *testing.T) {
 		}
 		time.Sleep(20 * time.Millisecond) // a poll with a deadline
 	}
-	if _, _, err := c.leader().Propose(t.Context(), command(9)); err != nil {
-		t.Error(err)
-	}
+	eventually(t, "the rest goes on", func() error {
+		_, _, err := c.leader().Propose(t.Context(), command(9))
+		return err
+	})
 }
 
 // A server that is silent for less than DeadAfter keeps its vote.

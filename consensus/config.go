@@ -111,9 +111,9 @@ type Config struct {
 	Cluster string
 	// Dir holds the log, the vote and the snapshots; made with mode 0700.
 	Dir string
-	// LogSize is what the file of the log occupies from the start, in bytes; 0
-	// lets it grow with the log. An append into blocks that the file system has
-	// given out already needs no commit of its journal.
+	// LogSize is what the log sets aside on disk before it needs it, in bytes:
+	// the segment in use and the one after it; 0 is 2 MiB. An append into blocks
+	// that the file system has given out already needs no commit of its journal.
 	LogSize int64
 	// Advertise is the "ip:port" at which the other voters reach this host.
 	Advertise string

@@ -47,7 +47,7 @@ func New(cfg Config) (*Node, error) {
 	store := &opened{}
 	if cfg.Storage != nil {
 		store.Storage = *cfg.Storage
-	} else if store, err = openStorage(cfg); err != nil {
+	} else if store, err = openStorage(cfg, false); err != nil {
 		return nil, err
 	}
 	n := &Node{
@@ -68,7 +68,7 @@ func (n *Node) guardStorage() error {
 	s := &n.store.Storage
 	path := n.cfg.Dir
 	if n.cfg.Storage == nil {
-		path = filepath.Join(path, "raft.db")
+		path = filepath.Join(path, logDir)
 	}
 	sealed := &sealedLogs{LogStore: s.Logs, verify: n.cfg.Verify}
 	if err := verifyAll(path, Storage{Logs: sealed, Vote: s.Vote, Snapshots: s.Snapshots}); err != nil {
@@ -137,12 +137,19 @@ func (n *Node) Run(ctx context.Context) error {
 	gathering, endGathering := context.WithCancel(context.Background())
 	go n.gather.run(gathering) // Run waits for its end
 	written := n.ahead.start() // stop waits for its end
+	prepared := make(chan struct{})
+	go func() { // stop waits for its end
+		defer close(prepared)
+		if n.store.prepare != nil {
+			n.store.prepare(gathering)
+		}
+	}()
 
 	reason := n.follow(ctx, r)
 	// What waits is refused before leadership is given away.
 	n.calls.close()
 	endGathering()
-	err = n.stop(r, layer, written, reason)
+	err = n.stop(r, layer, reason, written, prepared)
 	<-n.gather.ended
 	return errors.Join(reason, err)
 }
@@ -206,7 +213,7 @@ func (n *Node) follow(ctx context.Context, r *raft.Raft) error {
 // stop ends raft in an order in which every call gets its answer: no new calls,
 // leadership away, calls in flight answered, then raft itself. Raft never
 // answers what is still queued when it shuts down.
-func (n *Node) stop(r *raft.Raft, layer *streamLayer, written <-chan struct{}, reason error) error {
+func (n *Node) stop(r *raft.Raft, layer *streamLayer, reason error, written, prepared <-chan struct{}) error {
 	limit := n.cfg.Timeouts.Shutdown
 	if reason == nil {
 		n.leave(r, limit)
@@ -226,7 +233,7 @@ func (n *Node) stop(r *raft.Raft, layer *streamLayer, written <-chan struct{}, r
 	// Raft's end waits for entries that are being written, so it comes first.
 	ended := waitFor(limit, func() { <-down }) && waitFor(limit, layer.served.Wait)
 	n.ahead.stop()
-	if !ended || !waitFor(limit, func() { <-written }) {
+	if !ended || !waitFor(limit, func() { <-written; <-prepared }) {
 		return fmt.Errorf("raft did not stop within %s: the store hangs; end the process", limit)
 	}
 	if !waitFor(limit, n.calls.idle) {

@@ -89,7 +89,7 @@ func Recover(cfg RecoverConfig, dry bool) (out Recovered, err error) {
 		return out, err
 	}
 	full := Config{ID: cfg.ID, Cluster: cfg.Cluster, Dir: cfg.Dir, Replica: cfg.Replica, Verify: cfg.Verify, Logger: cfg.Logger}.filled()
-	store, err := openStorage(full)
+	store, err := openStorage(full, dry)
 	if err != nil {
 		return out, err
 	}

@@ -45,11 +45,13 @@ func (m *member) recovery() RecoverConfig {
 // had, restated, and takes a new one in.
 func TestRecoverAfterLostQuorum(t *testing.T) {
 	c := newCluster(t, 3)
-	leader := c.leader()
 	for v := range uint64(20) {
-		if _, _, err := leader.Propose(t.Context(), command(v)); err != nil {
-			t.Fatal(err)
-		}
+		// On a starved machine leadership may be lost: whoever leads then
+		// takes it, also a second time.
+		eventually(t, fmt.Sprintf("value %d is committed", v), func() error {
+			_, _, err := c.leader().Propose(t.Context(), command(v))
+			return err
+		})
 	}
 	left := c.follower()
 	eventually(t, "the follower has it all", func() error {
@@ -114,9 +116,7 @@ func TestRecoverAfterLostQuorum(t *testing.T) {
 	c.change = func(cfg *Config) { cfg.Bootstrap = nil }
 	c.start(joined, l)
 	c.members = append(c.members, joined)
-	if err := left.AddVoter(t.Context(), joined.id, joined.address); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "the new server is a voter", func() error { return left.AddVoter(t.Context(), joined.id, joined.address) })
 	eventually(t, "the new server has the state", func() error {
 		if !joined.state.has(1000) || !joined.state.has(21) {
 			return fmt.Errorf("values %v", joined.state.values())

@@ -1,32 +1,31 @@
 package consensus
 
 import (
-	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime/debug"
-	"time"
 
 	"github.com/hashicorp/raft"
-	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
-	"go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/placed-dev/placed/consensus/wal"
 )
 
-// lockWait bounds how long opening waits for another process to let go.
-const lockWait = time.Second
-
-func boltOptions(wait time.Duration) *bbolt.Options {
-	return &bbolt.Options{Timeout: wait, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType}
-}
+// Names in the directory of a node.
+const (
+	voteFile = "vote.db"
+	logDir   = "log"
+)
 
 // opened is the storage of a node and what must be closed after it.
 type opened struct {
 	Storage
 	identity *identity // nil when the storage was handed in
-	closers  []func() error
+	// prepare makes room for the log ahead of its use until its context ends;
+	// nil when there is nothing to prepare.
+	prepare func(context.Context)
+	closers []func() error
 }
 
 func (o *opened) close() error {
@@ -39,8 +38,10 @@ func (o *opened) close() error {
 }
 
 // openStorage opens the files in dir and refuses what can not be trusted. It
-// never deletes or repairs anything.
-func openStorage(cfg Config) (o *opened, err error) {
+// never deletes or repairs anything but the rest of an append that a power cut
+// has torn before it was acknowledged. A log in the format of older versions is
+// carried over first, unless the caller only looks.
+func openStorage(cfg Config, look bool) (o *opened, err error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("raft store: %w", err)
 	}
@@ -54,12 +55,10 @@ func openStorage(cfg Config) (o *opened, err error) {
 	if o.identity, err = openIdentity(cfg.Dir, cfg.ID, cfg.Cluster); err != nil {
 		return o, err
 	}
-
-	votePath, logPath := filepath.Join(cfg.Dir, "vote.db"), filepath.Join(cfg.Dir, "raft.db")
-	for path, used := range map[string]bool{votePath: o.identity.Voted, logPath: o.identity.Stored} {
-		if err := inspect(path, used, o.identity); err != nil {
-			return o, err
-		}
+	// The vote comes first: its lock keeps another process off all the files.
+	votePath := filepath.Join(cfg.Dir, voteFile)
+	if err := inspect(votePath, o.identity.Voted, o.identity); err != nil {
+		return o, err
 	}
 	err = guardOpen(votePath, func() error {
 		vote, err := openVoteStore(votePath, lockWait)
@@ -72,15 +71,7 @@ func openStorage(cfg Config) (o *opened, err error) {
 	if err != nil {
 		return o, err
 	}
-	err = guardOpen(logPath, func() error {
-		logs, err := raftboltdb.New(raftboltdb.Options{Path: logPath, BoltOptions: boltOptions(lockWait), MsgpackUseNewTimeFormat: true})
-		if err != nil {
-			return err
-		}
-		o.Logs, o.closers = logs, append(o.closers, logs.Close)
-		return occupy(logPath, cfg.LogSize)
-	})
-	if err != nil {
+	if err := o.openLog(cfg, look); err != nil {
 		return o, err
 	}
 	if o.Snapshots, err = raft.NewFileSnapshotStoreWithLogger(cfg.Dir, snapshots, cfg.Logger.Named("snapshot")); err != nil {
@@ -89,108 +80,43 @@ func openStorage(cfg Config) (o *opened, err error) {
 	return o, nil
 }
 
-// occupy writes zeros behind the end of a file until it has the size. bbolt uses
-// what the file holds before it makes it longer, and ignores what lies behind its
-// last page. Space that is merely set aside would not do: the first write to each
-// of its blocks would still go through the journal.
-func occupy(path string, size int64) error {
-	if size == 0 {
-		return nil
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	zeros := make([]byte, 1<<20)
-	for at := info.Size(); at < size; at += int64(len(zeros)) {
-		zeros = zeros[:min(int64(len(zeros)), size-at)]
-		if _, err := f.WriteAt(zeros, at); err != nil {
-			return &StoreError{Kind: ErrStoreFailed, Op: fmt.Sprintf("set %d bytes aside", size), Path: path, Err: err, Hint: hintDisk}
-		}
-	}
-	return f.Sync()
-}
-
-// inspect walks a bolt file read-only before bbolt opens it for good: opening
-// rebuilds the freelist in a goroutine of its own, where a fault of a truncated
-// file would end the process without a word. used says that the file once held
-// something, so that a missing or empty one is not a new one.
-func inspect(path string, used bool, id *identity) error {
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, os.ErrNotExist) && used:
-		return id.lost(path + " is missing")
-	case errors.Is(err, os.ErrNotExist):
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("raft store: %w", err)
-	}
-	if info.Size() == 0 {
-		if !used {
-			return nil // the host died while the file was made
-		}
-		return damagedFile(path, errors.New("the file is empty"))
-	}
-	return guardOpen(path, func() (err error) {
-		db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, Timeout: lockWait})
+func (o *opened) openLog(cfg Config, look bool) error {
+	if o.identity.Format < formatSegments && look {
+		old, err := openBoltLog(cfg.Dir, o.identity)
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, db.Close()) }()
-		return db.View(func(tx *bbolt.Tx) error {
-			return tx.ForEach(func(name []byte, b *bbolt.Bucket) error {
-				return ascending(string(name), b.Cursor())
-			})
-		})
-	})
-}
-
-// ascending reads every key and value. Keys out of order mean that a page is
-// referenced twice or not at all.
-func ascending(bucket string, c *bbolt.Cursor) error {
-	var last []byte
-	for k, v := c.First(); k != nil; k, v = c.Next() {
-		if last != nil && bytes.Compare(last, k) >= 0 {
-			return fmt.Errorf("bucket %s: key %x follows key %x", bucket, k, last)
+		if o.Logs = raft.NewInmemStore(); old != nil {
+			o.Logs, o.closers = old, append(o.closers, old.Close)
 		}
-		last = append(last[:0], k...)
-		_ = bytes.Count(v, []byte{0}) // touch every page, also of a long value
+		return nil
 	}
+	if err := carryLog(cfg, o.identity, func(string) error { return nil }); err != nil {
+		return err
+	}
+	path := filepath.Join(cfg.Dir, logDir)
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && o.identity.Stored {
+		return o.identity.lost(path + " is missing")
+	}
+	logs, err := openSegments(path, cfg)
+	if err != nil {
+		return err
+	}
+	o.Logs, o.prepare, o.closers = logs, logs.Prepare, append(o.closers, logs.Close)
 	return nil
 }
 
-// guardOpen turns what bbolt does on a damaged file (errors, panics, faults of
-// the memory map) into one clear error.
-func guardOpen(path string, open func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = damagedFile(path, fmt.Errorf("%v", p))
-		}
-	}()
-	err = open()
-	var known *StoreError
+// openSegments opens the log itself. Half of what is set aside is in use, the
+// other half is the segment after it.
+func openSegments(path string, cfg Config) (*wal.Log, error) {
+	logs, err := wal.Open(wal.Config{Dir: path, Segment: cfg.LogSize / 2, Logger: cfg.Logger.Named("log")})
 	switch {
 	case err == nil:
-		return nil
-	case errors.As(err, &known):
-		return err
-	case errors.Is(err, bolterrors.ErrTimeout):
-		return &StoreError{Kind: ErrStoreInUse, Path: path, Hint: "another placed agent runs on this data directory: stop it, or give this one its own"}
-	case errors.Is(err, os.ErrPermission), errors.Is(err, os.ErrNotExist):
-		return &StoreError{Kind: ErrStoreFailed, Op: "open", Path: path, Err: err, Hint: "check owner and mode of the data directory"}
+		return logs, nil
+	case errors.Is(err, wal.ErrDamaged):
+		return nil, damagedFile(path, err)
 	}
-	return damagedFile(path, err)
-}
-
-func damagedFile(path string, err error) error {
-	return &StoreError{Kind: ErrStoreDamaged, Op: "open", Path: path, Err: err, Hint: hintDamaged}
+	return nil, &StoreError{Kind: ErrStoreFailed, Op: "open", Path: path, Err: err, Hint: hintDisk}
 }
 
 // verifyAll reads the whole log once, so that damage shows at the start and not

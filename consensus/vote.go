@@ -39,10 +39,17 @@ func openVoteStore(path string, lockWait time.Duration) (*voteStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = db.Update(func(tx *bbolt.Tx) error {
-		_, err := tx.CreateBucketIfNotExists(voteBucket)
-		return err
+	made := false
+	err = db.View(func(tx *bbolt.Tx) error {
+		made = tx.Bucket(voteBucket) != nil
+		return nil
 	})
+	if err == nil && !made { // opening an old one writes nothing
+		err = db.Update(func(tx *bbolt.Tx) error {
+			_, err := tx.CreateBucket(voteBucket)
+			return err
+		})
+	}
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
