@@ -13,11 +13,11 @@ type CalendarSource struct {
 	ID string `json:"id"`
 	// Kind says what an interval does: capacity-falls (maintenance),
 	// load-changes (a known event), no-moves (only what an operator requests
-	// moves).
+	// moves), load-grows (beyond what the history shows).
 	Kind  string `json:"kind"`
 	Label string `json:"label,omitempty"`
 	// Factor by which load or capacity is multiplied, per resource: 1.5 = half
-	// as much again, 0 = none left.
+	// as much again, 0 = none left. Of load-grows, in each 30 days.
 	Factor map[string]float64 `json:"factor,omitempty"`
 	// Whom it is about; all four empty means everything. A workload is meant by
 	// its id, its group, or the host or zone it runs on.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 )
 
 // Status reads the agent's picture of the cluster.
@@ -110,6 +111,12 @@ func (c *Client) ResolveLease(ctx context.Context, r ResolveRequest) (Accepted, 
 // out of use until Undrain.
 func (c *Client) Drain(ctx context.Context, host string, maintenance bool, reason string) (Accepted, error) {
 	return c.write(ctx, http.MethodPost, hostPath(host, "/drain"), DrainRequest{Drain: true, Maintenance: maintenance, Reason: reason})
+}
+
+// DrainWithin is Drain with a deadline: the load time from now within which the host
+// is to be empty.
+func (c *Client) DrainWithin(ctx context.Context, host string, maintenance bool, reason string, deadline time.Duration) (Accepted, error) {
+	return c.write(ctx, http.MethodPost, hostPath(host, "/drain"), DrainRequest{Drain: true, Maintenance: maintenance, Reason: reason, DeadlineS: deadline.Seconds()})
 }
 
 // Undrain makes a host usable again.

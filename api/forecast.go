@@ -36,6 +36,26 @@ type HostForecast struct {
 	LeaveBy    time.Time   `json:"leave_by,omitzero"`
 	// Effects are what the calendar does within the steps.
 	Effects []ForecastEffect `json:"effects"`
+	// Ahead is how probable contention is, by lead.
+	Ahead []ContentionAhead `json:"ahead,omitempty"`
+}
+
+// ContentionAhead is how probable it is that demand stands above what the host can
+// give within the 15 minutes that follow a lead, and how such words have fared in
+// the whole fleet; what was said long ago counts less.
+type ContentionAhead struct {
+	LeadMinutes int `json:"lead_min"`
+	// Probability by the joint scenarios that passes plan from, Calibrated how
+	// often contention has come when that was said.
+	Probability float64 `json:"probability"`
+	Calibrated  float64 `json:"calibrated"`
+	Judged      float64 `json:"judged"`
+	// Brier score and its skill against always saying how often contention comes,
+	// Precision and Recall of warnings of an onset; null while not known.
+	Brier      *float64 `json:"brier"`
+	BrierSkill *float64 `json:"brier_skill"`
+	Precision  *float64 `json:"precision"`
+	Recall     *float64 `json:"recall"`
 }
 
 // ForecastEffect is one thing that the calendar does to a forecast.

@@ -33,6 +33,8 @@ type WorkloadForecast struct {
 	Reason   string            `json:"reason,omitempty"`
 	Levels   []float64         `json:"levels"`
 	Horizons []HorizonForecast `json:"horizons"`
+	// Effects are what the calendar does within a day; the quantiles have them.
+	Effects []ForecastEffect `json:"effects"`
 }
 
 // CategoryChange is one change of a workload's category.
@@ -77,7 +79,10 @@ type ZoneForecast struct {
 	// Growth of the daily peak per day, and the days until it reaches
 	// Allocatable: at the median and at the edges of a band of nine in ten; null
 	// = not within a year.
-	Growth      float64  `json:"growth_per_day"`
+	Growth float64 `json:"growth_per_day"`
+	// Declared is by how much the calendar's growth multiplies the zone's load
+	// in the coming 30 days; the days until it is full have it.
+	Declared    float64  `json:"declared_growth"`
 	DaysEarly   *float64 `json:"days_to_full_early"`
 	DaysToFull  *float64 `json:"days_to_full"`
 	DaysLate    *float64 `json:"days_to_full_late"`

@@ -33,6 +33,10 @@ type Host struct {
 	// Drain tells how a drain goes, empty when there is none:
 	// draining | drained | drain-unknown.
 	Drain string `json:"drain,omitempty"`
+	// DrainBy is the load time by which it is to be empty, absent when nobody
+	// said; DrainOverdue, that it is later and the host is not.
+	DrainBy      time.Time `json:"drain_by,omitzero"`
+	DrainOverdue bool      `json:"drain_overdue,omitempty"`
 	// Workloads are the ids of what the host owns, sorted.
 	Workloads []string `json:"workloads"`
 }
@@ -44,6 +48,9 @@ type DrainRequest struct {
 	// undrained.
 	Maintenance bool   `json:"maintenance,omitempty"`
 	Reason      string `json:"reason,omitempty"`
+	// DeadlineS is the load time from now within which the host is to be empty,
+	// 0 for none. What is left then is reported with the reasons; nothing is forced.
+	DeadlineS float64 `json:"deadline_s,omitempty"`
 }
 
 // Accepted says that a write is in the log.

@@ -47,6 +47,9 @@ type Migration struct {
 	Started        time.Time `json:"started"`
 	Ended          time.Time `json:"ended,omitzero"`
 	Error          string    `json:"error,omitempty"`
+	// Notes are what was done on the way, while the source remembers: a limit of
+	// the move raised, the guest told of it.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Active reports whether the migration is still under way.

@@ -21,4 +21,12 @@ type Policy struct {
 	MovesPerHost      int64 `json:"moves_per_host"`
 	BandwidthInFlight int64 `json:"bandwidth_in_flight"`
 	Consolidate       bool  `json:"consolidate"`
+	// The same between any two zones and within each.
+	MovesPerLink     int64 `json:"moves_per_link"`
+	BandwidthPerLink int64 `json:"bandwidth_per_link"`
+	// What a pass may change of a workload where it is, before it moves one.
+	InPlaceCPUWeight bool `json:"in_place_cpu_weight"`
+	InPlaceCPUQuota  bool `json:"in_place_cpu_quota"`
+	InPlaceVCPUs     bool `json:"in_place_vcpus"`
+	InPlaceBalloon   bool `json:"in_place_balloon"`
 }

@@ -49,6 +49,11 @@ type Status struct {
 	// stand.
 	Rules       int `json:"rules"`
 	RulesBroken int `json:"rules_broken"`
+	// Adjustments of workloads in place that stand, AdjustmentsFailed those that a
+	// host could not make; DrainsOverdue are hosts that missed their deadline.
+	Adjustments       int `json:"adjustments"`
+	AdjustmentsFailed int `json:"adjustments_failed"`
+	DrainsOverdue     int `json:"drains_overdue"`
 	// CalendarSources are written; CalendarNow says in words what of them holds
 	// now.
 	CalendarSources int      `json:"calendar_sources"`

@@ -303,6 +303,7 @@ func (k *checker) policy() {
 		{"policy.hold_passes", p.HoldPasses, 1}, {"policy.moves_per_pass", p.MovesPerPass, 1},
 		{"policy.moves_in_flight", p.MovesInFlight, 1}, {"policy.churn_per_hour", p.ChurnPerHour, 0},
 		{"policy.reserve_hosts", p.ReserveHosts, 0}, {"policy.moves_per_host", p.MovesPerHost, 0},
+		{"policy.moves_per_link", p.MovesPerLink, 0},
 	} {
 		if v.value < v.least {
 			k.add(v.key, fmt.Sprintf("use %d or more", v.least), "%d is too small", v.value)

@@ -183,6 +183,13 @@ type Policy struct {
 	MovesPerHost      int   `hcl:"moves_per_host,optional"`
 	BandwidthInFlight Bytes `hcl:"bandwidth_in_flight,optional"` // per second
 	Consolidate       bool  `hcl:"consolidate,optional"`
+	MovesPerLink      int   `hcl:"moves_per_link,optional"`
+	BandwidthPerLink  Bytes `hcl:"bandwidth_per_link,optional"` // per second
+	// What may be changed of a workload where it is, before one moves.
+	InPlaceCPUWeight bool `hcl:"in_place_cpu_weight,optional"`
+	InPlaceCPUQuota  bool `hcl:"in_place_cpu_quota,optional"`
+	InPlaceVCPUs     bool `hcl:"in_place_vcpus,optional"`
+	InPlaceBalloon   bool `hcl:"in_place_balloon,optional"`
 }
 
 // Limits bound what the agent uses of its host.

@@ -141,6 +141,9 @@ type ScenarioDecider struct {
 	KeepFree   float64 `hcl:"keep_free,optional"`
 	SourceRisk float64 `hcl:"source_risk,optional"`
 	TargetRisk float64 `hcl:"target_risk,optional"`
+	// ForecastEvery is how often a workload is forecast anew; absent = at every
+	// tick.
+	ForecastEvery Duration `hcl:"forecast_every,optional"`
 }
 
 // ScenarioFault befalls a host From … Until, counted from the window's start.
@@ -344,6 +347,9 @@ func (s Scenario) durations() (all []Duration) {
 		if w.Wave != nil {
 			all = append(all, w.Wave.Period, w.Wave.Shift)
 		}
+	}
+	for _, d := range s.Deciders {
+		all = append(all, d.ForecastEvery)
 	}
 	return all
 }

@@ -224,6 +224,9 @@ func (c *Controller) runPass(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("pass %s: %w", plan.Pass, err)
 	}
+	if err := c.adjust(ctx, plan); err != nil {
+		return fmt.Errorf("pass %s: %w", plan.Pass, err)
+	}
 	c.dispatch(ctx, append(leases, c.waiting()...))
 	return c.judge(ctx, view.Now)
 }
@@ -234,7 +237,7 @@ func sameTick(before, now []fleet.BreachStreak) []fleet.BreachStreak {
 	out := slices.Clone(now)
 	for i := range out {
 		for _, old := range before {
-			if old.Host == out[i].Host && old.Resource == out[i].Resource {
+			if old.Host == out[i].Host && old.Resource == out[i].Resource && old.Workload == out[i].Workload && old.What == out[i].What {
 				out[i].Passes, out[i].Clear = old.Passes, min(out[i].Clear, old.Clear)
 			}
 		}

@@ -11,7 +11,8 @@ import (
 )
 
 // experiences remembers how the workloads of each category fare on each host: the
-// share of the time they wanted cpu that they waited for it. It belongs to the
+// share of the time they wanted cpu that they waited for it, or how far a metric that
+// is pushed misses its threshold, whichever is worse. It belongs to the
 // agent and outlives a term; an agent that has never led begins without, which
 // changes no score.
 type experiences struct {
@@ -46,7 +47,7 @@ func (e *experiences) observe(view fleet.View, reports *Reports) []fleet.Experie
 			if !ok || h.Liveness != fleet.Alive {
 				continue
 			}
-			for name, share := range suffering(report, category) {
+			for name, share := range suffering(report, category, view.Thresholds) {
 				key := experienceKey{h.ID, name}
 				was := e.known[key]
 				was.Host, was.Category = h.ID, name
@@ -64,7 +65,7 @@ func (e *experiences) observe(view fleet.View, reports *Reports) []fleet.Experie
 
 // suffering is, per category, the share of the time that its workloads on a host
 // wanted cpu and did not get it. Workloads that want none tell nothing.
-func suffering(report Report, category map[fleet.WorkloadID]string) map[string]float64 {
+func suffering(report Report, category map[fleet.WorkloadID]string, thresholds []fleet.WorkloadThresholds) map[string]float64 {
 	type sums struct{ waited, wanted float64 }
 	all := map[string]sums{}
 	for _, w := range report.Workloads {
@@ -80,5 +81,35 @@ func suffering(report Report, category map[fleet.WorkloadID]string) map[string]f
 	for name, s := range all {
 		out[name] = s.waited / s.wanted
 	}
+	for name, miss := range missed(report, category, thresholds) {
+		out[name] = max(out[name], miss)
+	}
 	return out
+}
+
+// missed is, per category, by how much its workloads on a host miss their thresholds of
+// pushed metrics, as a mean: 0 for those that meet them, a half for twice the limit.
+// What a host measures itself tells of the workload, not of the host.
+func missed(report Report, category map[fleet.WorkloadID]string, thresholds []fleet.WorkloadThresholds) map[string]float64 {
+	limits := map[fleet.WorkloadID][]fleet.FeatureThreshold{}
+	for _, t := range thresholds {
+		limits[t.Workload] = t.Thresholds
+	}
+	sum, n := map[string]float64{}, map[string]float64{}
+	builtIn := fleet.Resources()
+	for _, w := range report.Workloads {
+		name, booked := category[w.ID]
+		for _, t := range limits[w.ID] {
+			value := w.Usage.Get(t.Metric)
+			if !booked || value <= 0 || slices.Contains(builtIn[:], t.Metric) {
+				continue
+			}
+			n[name]++
+			sum[name] += max(0, 1-float64(t.Limit)/float64(value))
+		}
+	}
+	for name := range n {
+		sum[name] /= n[name]
+	}
+	return sum
 }

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -84,5 +85,26 @@ func TestExperienceFollowsTheReports(t *testing.T) {
 		if x.Host == "h1" {
 			t.Errorf("a host that left is remembered: %+v", x)
 		}
+	}
+}
+
+// A category whose pushed metrics miss their thresholds on a host suffers there; what
+// the host measures itself is no word on the host.
+func TestMissedThresholdsAreSuffered(t *testing.T) {
+	category := map[fleet.WorkloadID]string{"a": "web", "b": "web", "c": "batch"}
+	limits := []fleet.WorkloadThresholds{
+		{Workload: "a", Thresholds: []fleet.FeatureThreshold{{Metric: "cpu", Limit: 100}, {Metric: "latency_ms", Limit: 20_000}}},
+		{Workload: "b", Thresholds: []fleet.FeatureThreshold{{Metric: "latency_ms", Limit: 20_000}}},
+		{Workload: "c", Thresholds: []fleet.FeatureThreshold{{Metric: "queue", Limit: 1000}}},
+	}
+	report := Report{Workloads: []WorkloadReport{
+		{ID: "a", Usage: fleet.Vector{CPU: 900}.With("latency_ms", 80_000), Wait: 100},
+		{ID: "b", Usage: fleet.Vector{CPU: 1000}.With("latency_ms", 10_000)},
+		{ID: "c", Usage: fleet.Vector{CPU: 500}, Wait: 500},
+	}}
+	got := suffering(report, category, limits)
+	// web: 75 % missed by one of two, 5 % waited; batch has pushed nothing.
+	if len(got) != 2 || math.Abs(got["web"]-0.375) > 1e-9 || got["batch"] != 0.5 {
+		t.Errorf("suffering %v", got)
 	}
 }

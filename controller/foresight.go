@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/placed-dev/placed/fleet"
+	"github.com/placed-dev/placed/fsm"
 	"github.com/placed-dev/placed/predictor"
 )
 
@@ -16,9 +17,14 @@ type Foresights struct {
 	// pool gives the models in force and their name; nil and "experts" while
 	// there are none.
 	pool func() (*predictor.Pool, string)
+	// books, if not nil, are read for what the kin of a young workload usually do.
+	books func(func(*fsm.State))
 
-	mu   sync.Mutex // guards held
+	mu   sync.Mutex // guards everything below
 	held map[seriesKey]heldForesight
+	kin  *kin
+	// kinTick is the load tick that kin was made in.
+	kinTick int64
 }
 
 type heldForesight struct {
@@ -33,12 +39,13 @@ type heldForesight struct {
 // there are trained models.
 const UntrainedModel = "experts"
 
-// NewForesights takes the source of the models; nil means that there are none.
-func NewForesights(pool func() (*predictor.Pool, string)) *Foresights {
+// NewForesights takes the source of the models; nil means that there are none. books
+// give the profiles that young workloads borrow from; nil means that none does.
+func NewForesights(pool func() (*predictor.Pool, string), books func(func(*fsm.State))) *Foresights {
 	if pool == nil {
 		pool = func() (*predictor.Pool, string) { return nil, UntrainedModel }
 	}
-	return &Foresights{pool: pool, held: map[seriesKey]heldForesight{}}
+	return &Foresights{pool: pool, books: books, held: map[seriesKey]heldForesight{}}
 }
 
 // Fill adds to every series of a view what may be acted upon, and forgets the
@@ -47,13 +54,17 @@ func (f *Foresights) Fill(view *fleet.View) {
 	pool, model := f.pool()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.lookAtKin(*view)
+	together := dependencies(*view)
 	seen := make(map[seriesKey]bool, len(view.Workloads))
 	for i := range view.Workloads {
 		w := &view.Workloads[i]
+		f.introduce(w, fleet.TickOf(view.Now)-1, together[w.ID])
 		for k := range w.Series {
 			s := &w.Series[k]
+			s.Together = together[w.ID]
 			seen[seriesKey{w.ID, s.Resource}] = true
-			if h := f.of(*s, pool, model); h.known {
+			if h := f.made(w, *s, pool, model); h.known {
 				bands := h.made.Bands
 				s.Bands = &bands
 			}
@@ -75,6 +86,53 @@ func (f *Foresights) of(s fleet.Series, pool *predictor.Pool, model string) held
 	return h
 }
 
+// made is what is foreseen of a series, its own or borrowed; needs mu.
+func (f *Foresights) made(w *fleet.WorkloadView, s fleet.Series, pool *predictor.Pool, model string) heldForesight {
+	h := f.of(s, pool, model)
+	if h.known && !h.made.Bands.Reactive || s.Resource != fleet.CPU || f.kin == nil {
+		return h
+	}
+	if usual := f.kin.usualOf(w.Workload); usual != nil {
+		if bands, young := predictor.Borrow(s, usual, w.Reservation.CPU); young {
+			if reason := h.made.Bands.Reason; reason != "" {
+				bands.Reason += "; " + reason
+			}
+			h.known, h.made.Bands = true, bands
+			h.made.Quantiles = predictor.BorrowQuantiles(s.Tick, usual, w.Reservation.CPU)
+		}
+	}
+	return h
+}
+
+// lookAtKin reads the profiles once per load tick; needs mu.
+func (f *Foresights) lookAtKin(view fleet.View) {
+	tick := fleet.TickOf(view.Now)
+	if f.books == nil || f.kin != nil && f.kinTick == tick {
+		return
+	}
+	f.books(func(s *fsm.State) { f.kin = kinOf(s) })
+	f.kinTick = tick
+}
+
+// introduce gives a workload that nobody has measured yet a series of its present
+// usage, so that it can borrow, or rise with what it depends on.
+func (f *Foresights) introduce(w *fleet.WorkloadView, tick int64, together string) {
+	for _, s := range w.Series {
+		if s.Resource == fleet.CPU {
+			return
+		}
+	}
+	if together == "" && (f.kin == nil || f.kin.usualOf(w.Workload) == nil) {
+		return
+	}
+	level := max(w.Usage.CPU, 0)
+	if level == 0 {
+		level = max(w.Reservation.CPU, 0)
+	}
+	first := predictor.UsageSeries(w.ID, fleet.CPU, tick, float64(level))
+	w.Series = append([]fleet.Series{first}, w.Series...)
+}
+
 // name puts the models in force in the place of the plain forecast's name: that one
 // has no say where a gate is open.
 func (f *Foresights) name(forecasts []fleet.Forecast) {
@@ -92,14 +150,20 @@ type Shown struct {
 	Foresight predictor.Foresight
 }
 
-// Of returns what is foreseen of one workload's series.
-func (f *Foresights) Of(w fleet.WorkloadView) []Shown {
+// Of returns what is foreseen of one workload's series; at is the newest complete
+// tick of load.
+func (f *Foresights) Of(w fleet.WorkloadView, at int64) []Shown {
 	pool, model := f.pool()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.kin == nil && f.books != nil {
+		f.books(func(s *fsm.State) { f.kin = kinOf(s) })
+		f.kinTick = at
+	}
+	f.introduce(&w, at, "")
 	var out []Shown
 	for _, s := range w.Series {
-		if h := f.of(s, pool, model); h.known {
+		if h := f.made(&w, s, pool, model); h.known {
 			out = append(out, Shown{s.Resource, s.Tick, h.made})
 		}
 	}

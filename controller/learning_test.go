@@ -275,7 +275,7 @@ func TestPassesObeyGates(t *testing.T) {
 	view := func(s fleet.Series) fleet.View {
 		return fleet.View{Workloads: []fleet.WorkloadView{{Workload: fleet.Workload{ID: "w", Owner: "h1"}, Series: []fleet.Series{s}}}}
 	}
-	f := NewForesights(nil)
+	f := NewForesights(nil, nil)
 	young := view(foreseen(t, 1))
 	f.Fill(&young)
 	bands := young.Workloads[0].Series[0].Bands
@@ -287,7 +287,7 @@ func TestPassesObeyGates(t *testing.T) {
 	if bands = old.Workloads[0].Series[0].Bands; bands == nil || bands.Reactive {
 		t.Fatalf("twelve days of a plain wave have earned no trust: %+v", bands)
 	}
-	if shown := f.Of(old.Workloads[0]); len(shown) != 1 || shown[0].Foresight.Bands.Model != bands.Model {
+	if shown := f.Of(old.Workloads[0], 0); len(shown) != 1 || shown[0].Foresight.Bands.Model != bands.Model {
 		t.Errorf("shown is something else than is acted upon: %+v", shown)
 	}
 	bare := view(fleet.Series{Workload: "w", Resource: fleet.CPU, Tick: 5})

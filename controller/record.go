@@ -36,7 +36,8 @@ func (r *recorder) choose(decisions []fleet.Decision) []fleet.Decision {
 		// a decision new is what it would do.
 		text := fmt.Sprintf("%s %s", d.To, d.Type)
 		last, seen := r.last[key]
-		if d.Outcome != fleet.OutcomeMove && seen && last.text == text && d.At.Sub(last.at) < repeatAfter {
+		acts := d.Outcome == fleet.OutcomeMove || d.Outcome == fleet.OutcomeAdjust || d.Outcome == fleet.OutcomeUndo
+		if !acts && seen && last.text == text && d.At.Sub(last.at) < repeatAfter {
 			continue
 		}
 		r.last[key] = recorded{at: d.At, text: text}

@@ -28,6 +28,10 @@ type Report struct {
 	Migrations []fleet.Progress `json:"migrations,omitempty"`
 	// Trips are the round-trip times to the zones that this host has sampled.
 	Trips []ZoneTrip `json:"trips,omitempty"`
+	// FitVersion names what the host has and its workloads require, 0 of an agent
+	// that does not say; Fit is that itself, for a voter that does not have it yet.
+	FitVersion uint64 `json:"fit_version,omitempty"`
+	Fit        *Fit   `json:"fit,omitempty"`
 }
 
 // WorkloadReport is the part of a report about one workload.
@@ -39,6 +43,9 @@ type WorkloadReport struct {
 	Size       int64 `json:"size"`
 	WriteRate  int64 `json:"write_rate"`
 	WorkingSet int64 `json:"working_set"`
+	// Knobs are what its driver can change of it while it runs; absent where the
+	// policy lets nothing be changed.
+	Knobs []fleet.Knob `json:"knobs,omitempty"`
 	// Tick is the newest complete tick, TickCPU the mean demand in it.
 	Tick    int64 `json:"tick"`
 	TickCPU int64 `json:"tick_cpu"`
@@ -63,6 +70,8 @@ type Ack struct {
 	// Full asks for a day of residuals and recent ticks with the next report:
 	// this voter has none, or missed some.
 	Full bool `json:"full"`
+	// Fit asks for the host's fit: this voter does not have that version.
+	Fit bool `json:"fit,omitempty"`
 	// Members are the categories of described workloads, from the leader alone;
 	// the host puts them into the books with its next profile.
 	Members map[fleet.WorkloadID]predictor.Membership `json:"members,omitempty"`

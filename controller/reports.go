@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/placed-dev/placed/fleet"
+	"github.com/placed-dev/placed/predictor"
 )
 
 // residualDay is how many residuals a series keeps: one day of ticks.
@@ -27,6 +28,7 @@ type Reports struct {
 	totals map[fleet.HostID]*ring     // millicores per tick, all of the host
 	// distances are the round-trip times between zones, as last shown.
 	distances map[zonePair]time.Duration
+	fits      map[fleet.HostID]*hostFit
 }
 
 type hostReport struct {
@@ -55,6 +57,7 @@ func NewReports() *Reports {
 		totals: map[fleet.HostID]*ring{},
 
 		distances: map[zonePair]time.Duration{},
+		fits:      map[fleet.HostID]*hostFit{},
 	}
 }
 
@@ -66,8 +69,9 @@ func (r *Reports) Add(report Report, now time.Time) Ack {
 	if have := r.hosts[report.Host]; have != nil && have.report.Boot == report.Boot && have.report.Seq >= report.Seq {
 		return Ack{}
 	}
+	ack := Ack{Fit: r.addFit(report)}
+	report.Fit = nil // kept apart
 	r.hosts[report.Host] = &hostReport{report: report, received: now}
-	ack := Ack{}
 	for _, w := range report.Workloads {
 		for _, s := range w.Series {
 			if !r.addSeries(s) {
@@ -105,6 +109,9 @@ func completeTick(report Report) (tick int64, millicores float64) {
 
 // addSeries reports whether the series has its day of residuals.
 func (r *Reports) addSeries(s fleet.Series) bool {
+	// One that cannot be unpacked counts as one that says nothing: the workload
+	// is taken to go on with what it uses.
+	s, _ = predictor.Unpacked(s)
 	key := seriesKey{s.Workload, s.Resource}
 	m := r.series[key]
 	if m == nil {
@@ -178,9 +185,11 @@ func (r *Reports) Fill(view *fleet.View, now time.Time, staleAfter time.Duration
 		if seen, ok := workloads[w.ID]; ok {
 			w.Usage, w.Size = seen.Usage, seen.Size
 			w.WriteRate, w.WorkingSet = seen.WriteRate, seen.WorkingSet
+			w.Knobs, w.Wait = seen.Knobs, seen.Wait
 		}
 		w.Series = r.seriesOf(w.ID)
 	}
+	r.fillFit(view)
 	r.trips(view, now, staleAfter)
 }
 

@@ -149,6 +149,8 @@ func (w handWorld) nature(yield func(handWorld, string)) {
 		x := w
 		x.dstCopy = Absent
 		yield(x, "destination's hypervisor gives the copy up")
+		x.dstCopy = Off
+		yield(x, "destination's hypervisor gives the copy up and keeps its definition")
 	}
 	if !w.job {
 		return

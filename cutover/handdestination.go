@@ -7,13 +7,17 @@ import "github.com/placed-dev/placed/fleet"
 // Activated. Unlike Destination it never decides against itself while anything
 // may be here or on its way: the source may already be gone, and this the only
 // copy. It refuses on the source's Aborted, on the books' aborted, or when
-// nothing was seen here after the entrance was shut.
+// after the entrance was shut nothing was seen here, or a definition without a
+// process while the source still holds the workload.
 type HandDestination struct {
 	Destination
 	// Left: the source is proved gone; the word came before the copy was seen.
 	Left bool
 	// Shut: the entrance is shut; what is not whole can only become nothing.
 	Shut bool
+	// Held: the source has asked, and so still holds the workload, stopped or
+	// off. A definition without a process is then not what goes on.
+	Held bool
 	// Open: the hypervisor takes the copy through a door that no agent can
 	// shut, so that nothing here may still become something.
 	Open bool
@@ -52,7 +56,10 @@ func (d HandDestination) Step(e Event) (HandDestination, []Action) {
 		return d, actions
 	case e.Kind == Learned:
 		d.Lease = e.Lease
-	case e.Kind == Abandon, e.Kind == Asked, e.Kind == Deadline && (d.Shut || d.Left):
+	case e.Kind == Asked:
+		d.Held = true
+		return d.bar()
+	case e.Kind == Abandon, e.Kind == Deadline && (d.Shut || d.Left):
 		return d.bar()
 	}
 	return d, nil
@@ -88,13 +95,14 @@ func (d HandDestination) observed(c Copy) (HandDestination, []Action) {
 	return d, nil
 }
 
-// barred: seen after the entrance was shut, nothing stays nothing.
+// barred: seen after the entrance was shut, nothing stays nothing, and a definition
+// whose process has ended stays without one.
 func (d HandDestination) barred(c Copy) (HandDestination, []Action) {
-	if d.Word != Admitted || c != Absent {
+	if d.Word != Admitted || c != Absent && !(c == Off && d.Held && !d.Left) {
 		return d.observed(c)
 	}
 	var actions []Action
-	d.Copy = Absent
+	d.Copy = c
 	lost := d.Left
 	d.Destination, actions = d.refuse()
 	if lost {

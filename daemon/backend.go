@@ -99,6 +99,18 @@ func (b backend) Status(ctx context.Context) (api.Status, error) {
 		s.MigrationsTotal, s.MigrationsFailed = state.Ended()
 	})
 	s.Problems = append(s.Problems, b.problems(view, known)...)
+	for _, p := range s.Problems {
+		if p.Code == "drain_overdue" {
+			s.DrainsOverdue++
+		}
+	}
+	for _, a := range view.Adjustments {
+		if a.State == fleet.AdjustmentFailed {
+			s.AdjustmentsFailed++
+		} else {
+			s.Adjustments++
+		}
+	}
 	rules, broken := b.brokenRules()
 	s.Rules, s.RulesBroken = rules, len(broken)
 	s.Problems = append(s.Problems, broken...)
@@ -115,6 +127,7 @@ func (b backend) problems(view fleet.View, leader bool) []api.Problem {
 			Hint: "bring a majority of the voters back; workloads are not affected"})
 	}
 	out = append(out, b.d.quorumProblems()...)
+	workloads := owned(view)
 	for _, h := range view.Hosts {
 		if h.State == fleet.HostLeft {
 			continue
@@ -128,6 +141,10 @@ func (b backend) problems(view fleet.View, leader bool) []api.Problem {
 		}
 		if h.Overbooked {
 			out = append(out, b.overbooked(h)...)
+		}
+		if n := len(workloads[h.ID]); h.State != fleet.HostActive && overdue(h, drainOf(h, workloads[h.ID], view.Leases), view.Now) {
+			out = append(out, api.Problem{Code: "drain_overdue", Host: string(h.ID), Message: fmt.Sprintf("%s was to be empty by %s and has %d workloads left",
+				h.Name, h.DrainBy.UTC().Format("15:04:05"), n), Hint: "`placed why WORKLOAD` says of each why it stays; nothing is forced"})
 		}
 	}
 	out = append(out, b.absent(view)...)
@@ -201,10 +218,16 @@ func (b backend) Hosts(ctx context.Context) ([]api.Host, error) {
 		}
 		if h.State == fleet.HostDraining || h.State == fleet.HostMaintenance {
 			host.Drain = drainOf(h, workloads[h.ID], view.Leases)
+			host.DrainBy, host.DrainOverdue = h.DrainBy, overdue(h, host.Drain, view.Now)
 		}
 		out = append(out, host)
 	}
 	return out, nil
+}
+
+// overdue says that a host that is emptied has missed its deadline.
+func overdue(h fleet.HostView, drain string, now time.Time) bool {
+	return !h.DrainBy.IsZero() && now.After(h.DrainBy) && drain != "drained"
 }
 
 // drainOf: drained only by the host's own fresh report, newer than every move.
@@ -393,6 +416,7 @@ func (b backend) Forecasts(ctx context.Context, host string) ([]api.HostForecast
 		shown.Quantile = quantile
 		shown.Effects = b.effects(f, h)
 		if f.Resource == fleet.CPU {
+			shown.Ahead = answer.Ahead[h.ID]
 			shown.History = []api.Point{}
 			for _, p := range answer.Demand[h.ID] {
 				shown.History = append(shown.History, api.Point{T: fleet.TickStart(p.Tick), V: p.Value / 1000})
@@ -442,6 +466,11 @@ func (b backend) Why(ctx context.Context, workload string) (api.Why, error) {
 		answer.Summary = fmt.Sprintf("%s is on %s; the newest decision about it: %s", w.ID, owner, answer.Decisions[0].Reason)
 	default:
 		answer.Summary = fmt.Sprintf("%s is on %s, where it was started; no pass has had a reason to move it", w.ID, owner)
+	}
+	for _, a := range view.Adjustments {
+		if a.Workload == id && a.State != fleet.AdjustmentFailed {
+			answer.Summary += fmt.Sprintf("; %s is changed in place: %s instead of %s", a.Kind, a.Kind.Amount(a.Want), a.Kind.Amount(a.Before))
+		}
 	}
 	return answer, nil
 }
@@ -535,8 +564,12 @@ func (b backend) Drain(ctx context.Context, w httpapi.Write, host string, reques
 	case request.Drain:
 		state, word = fleet.HostDraining, "draining"
 	}
-	return b.propose(ctx, w, fsm.SetHostState{Host: fleet.HostID(host), State: state, By: w.By, Reason: request.Reason},
-		fmt.Sprintf("%s is %s", b.d.ref(fleet.HostID(host)).Name, word))
+	op := fsm.SetHostState{Host: fleet.HostID(host), State: state, By: w.By, Reason: request.Reason}
+	if request.DeadlineS > 0 {
+		op.DrainBy = b.d.clock.At(time.Now()).Add(time.Duration(request.DeadlineS * float64(time.Second)))
+		word += ", to be empty by " + op.DrainBy.UTC().Format("2006-01-02 15:04:05") + " (load time); what is left then is reported, nothing is forced"
+	}
+	return b.propose(ctx, w, op, fmt.Sprintf("%s is %s", b.d.ref(fleet.HostID(host)).Name, word))
 }
 
 func (b backend) Events(_ context.Context, after api.Cursor, limit int) (httpapi.EventPage, error) {

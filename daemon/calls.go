@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"github.com/placed-dev/placed/api"
 	"github.com/placed-dev/placed/controller"
 	"github.com/placed-dev/placed/fleet"
 )
@@ -17,6 +18,7 @@ const (
 	callPlan      = "plan"       // any host → leader: the newest plan and demand
 	callMove      = "move"       // any host → leader: an operator's request
 	callWhyNot    = "why-not"    // any host → leader
+	callFits      = "fits"       // a host without the log → leader
 	callMigrate   = "migrate"    // leader → source: carry out a lease
 	callAsk       = "ask"        // host → host: your durable word on a cutover
 	callTimeline  = "timeline"   // any agent → host: what its workloads have used
@@ -31,6 +33,7 @@ const (
 	callBlob        = "blob"      // any host → voter: a model by its hash
 	callKeepBlob    = "keep-blob" // leader → voter: keep a model
 	callForesight   = "foresight" // host without the log → voter: what is foreseen of a workload
+	callMeasure     = "measure"   // any agent → owner of a workload: what was pushed of it
 	callLeases      = "leases"    // host without the log → voter: an operator's reserves and releases
 )
 
@@ -100,6 +103,8 @@ type planAnswer struct {
 	Plan    fleet.Plan                     `json:"plan"`
 	Demand  map[fleet.HostID][]demandPoint `json:"demand"`
 	Reports []hostReport                   `json:"reports"`
+	// Ahead is what the leader says of the contention to come.
+	Ahead map[fleet.HostID][]api.ContentionAhead `json:"ahead,omitempty"`
 }
 
 type demandPoint struct {

@@ -58,11 +58,14 @@ type Daemon struct {
 	reports    *controller.Reports
 	categories *controller.Categories
 	foresights *controller.Foresights
+	warnings   *controller.Warnings
 	library    *library
 	models     *models
 	trainer    *controller.Trainer
 	reporter   *reporter
 	controller *controller.Controller
+	adjuster   *adjuster
+	measured   *measured
 	sight      *sight
 	starts     starts
 	http       *httpapi.Server
@@ -86,7 +89,7 @@ func New(cfg Config) (_ *Daemon, err error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	d := &Daemon{cfg: cfg, self: cfg.Host.ID, clock: cfg.Clock, log: cfg.Logger.Named("agent"), fatal: make(chan error, 1), knows: fsm.FeatureLevel, look: observeEvery}
+	d := &Daemon{cfg: cfg, self: cfg.Host.ID, clock: cfg.Clock, log: cfg.Logger.Named("agent"), fatal: make(chan error, 1), knows: fsm.FeatureLevel, look: observeEvery, measured: newMeasured()}
 	d.intervals.Store(&intervals{cfg.Sample, cfg.Report})
 	defer func() {
 		if err != nil {
@@ -174,7 +177,7 @@ func (d *Daemon) openTransport() (err error) {
 	return nil
 }
 
-// logSize is what the file of the log occupies from the start. The 18,000 newest
+// logSize is what the log sets aside: the file in use and the next. The 18,000 newest
 // entries, as many as there are before older ones go, fit into it if each is one
 // grant.
 const logSize = 32 << 20
@@ -243,7 +246,7 @@ func (d *Daemon) openTelemetry() (err error) {
 	d.reports, d.categories = controller.NewReports(), controller.NewCategories()
 	d.library = &library{blobs: &blobs{dir: d.path("models")}, d: d, log: d.cfg.Logger.Named("models")}
 	d.models = &models{library: d.library, books: d.books, series: d.series, categories: d.categories, log: d.cfg.Logger.Named("models")}
-	d.foresights = controller.NewForesights(d.models.pool)
+	d.foresights, d.warnings = controller.NewForesights(d.models.pool, d.books.Read), controller.NewWarnings()
 	return nil
 }
 
@@ -261,7 +264,7 @@ func (d *Daemon) openDrivers() error {
 				listen = "127.0.0.1"
 			}
 			built, err := region.New(region.Config{Dir: dir, Command: c.Command, ListenIP: listen, Clock: d.clock,
-				ForceTracker: c.Options["tracker"], Logger: d.cfg.Logger.Named("region")})
+				ForceTracker: c.Options["tracker"], Cgroup: c.Options["cgroup"], Logger: d.cfg.Logger.Named("region")})
 			if err != nil {
 				return err
 			}
@@ -321,7 +324,9 @@ func (d *Daemon) openMigrations() (err error) {
 			d.log.Error("closing the token store", "error", err)
 		}
 	})
+	d.adjuster = newAdjuster(d)
 	d.moves = newMoves(d.migrator, d.books, d.cfg.Logger.Named("moves"))
+	d.moves.prepare = d.adjuster.settle
 	return nil
 }
 
@@ -332,7 +337,7 @@ func (d *Daemon) buildController() error {
 	}
 	d.reporter = &reporter{
 		self: d.self, boot: rand.Text(), clock: d.clock, inventory: d.inventory, sampler: sampler, ticks: telemetry.NewAccumulator(),
-		series: d.series, books: d.books, peers: d.peers, reports: d.reports, answer: d.answer, progress: d.ownMoves, alone: d.cfg.Measured.CPU, trips: d.zoneTrips,
+		series: d.series, books: d.books, peers: d.peers, reports: d.reports, answer: d.answer, progress: d.ownMoves, alone: d.cfg.Measured.CPU, trips: d.zoneTrips, knobs: d.adjuster.knobs, pushed: d.measured.add,
 		intervals: func() (time.Duration, time.Duration) { i := d.intervals.Load(); return i.sample, i.report },
 		log:       d.cfg.Logger.Named("reporter"),
 	}
@@ -372,7 +377,7 @@ func (a agents) Migrate(ctx context.Context, source fleet.Host, lease fleet.Leas
 
 func (d *Daemon) openAPI() (err error) {
 	registry := prometheus.NewRegistry()
-	if err := registry.Register(newGateCollector(d.series)); err != nil {
+	if err := errors.Join(registry.Register(newGateCollector(d.series)), registry.Register(newWarningCollector(d.warnings))); err != nil {
 		return err
 	}
 	d.http, err = httpapi.New(httpapi.Config{Backend: backend{d}, Registry: registry, Logger: d.cfg.Logger.Named("http"), Version: d.cfg.Version})

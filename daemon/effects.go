@@ -19,7 +19,7 @@ func (b backend) effects(f fleet.Forecast, host fleet.Host) []api.ForecastEffect
 		if len(known) == 0 {
 			return
 		}
-		calendar := predictor.NewCalendar(known, nil).Within(from, until)
+		calendar := predictor.NewCalendar(known).Within(from, until)
 		for _, e := range calendar.EffectsOnHost(host, f.Resource, from, until) {
 			out = append(out, api.ForecastEffect{Of: "capacity", From: e.From, Until: e.Until, Why: e.Why, Factor: e.Factor, Workloads: []string{}})
 		}

@@ -8,4 +8,7 @@ import (
 var _ httpapi.FleetViewer = backend{}
 
 // FleetView is what this agent sees of the fleet, for GET /v1/fleet.
-func (b backend) FleetView() fleet.View { return b.d.sight.view() }
+func (b backend) FleetView() fleet.View {
+	b.d.sight.borrowFits()
+	return b.d.sight.view()
+}

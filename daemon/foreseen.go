@@ -43,7 +43,12 @@ func (d *Daemon) foresightHere(r foresightRequest) foresightAnswer {
 	if i < 0 {
 		return foresightAnswer{}
 	}
-	return foresightAnswer{Forecasts: shownForecasts(d.foresights.Of(view.Workloads[i]))}
+	w := view.Workloads[i]
+	owner := fleet.Host{ID: w.Owner}
+	if h := slices.IndexFunc(view.Hosts, func(h fleet.HostView) bool { return h.ID == w.Owner }); h >= 0 {
+		owner = view.Hosts[h].Host
+	}
+	return foresightAnswer{Forecasts: shownForecasts(d.foresights.Of(w, fleet.TickOf(view.Now)-1), w.Workload, owner, predictor.NewCalendar(view.Calendar))}
 }
 
 // foresight answers from this host's reports, or from a voter's where it hears none.
@@ -56,18 +61,24 @@ func (d *Daemon) foresight(ctx context.Context, r foresightRequest) (foresightAn
 	return callLeader[foresightRequest, foresightAnswer](ctx, d.books, callForesight, r)
 }
 
-func shownForecasts(all []controller.Shown) []api.WorkloadForecast {
+// shownForecasts are the calibrated quantiles as the calendar changes them.
+func shownForecasts(all []controller.Shown, w fleet.Workload, owner fleet.Host, calendar predictor.Calendar) []api.WorkloadForecast {
 	out := []api.WorkloadForecast{}
 	for _, s := range all {
 		f := api.WorkloadForecast{
 			Resource: string(s.Resource), Unit: httpapi.UnitOf(s.Resource), At: fleet.TickStart(s.Tick + 1),
-			Model: s.Foresight.Bands.Model, Reason: s.Foresight.Bands.Reason, Levels: predictor.Levels[:],
+			Model: s.Foresight.Bands.Model, Reason: s.Foresight.Bands.Reason, Levels: predictor.Levels[:], Effects: []api.ForecastEffect{},
+		}
+		now := fleet.TickStart(s.Tick + 1)
+		for _, e := range calendar.EffectsOn(w, owner, s.Resource, now, now.Add(24*time.Hour)) {
+			f.Effects = append(f.Effects, api.ForecastEffect{Of: "load", From: e.From, Until: e.Until, Why: e.Why, Factor: e.Factor, Workloads: []string{string(w.ID)}})
 		}
 		for h, horizon := range predictor.Horizons {
 			g := s.Foresight.Gates[h]
 			shown := api.HorizonForecast{Horizon: horizon.String(), Open: g.Open, Reason: g.Reason, Judged: g.Judged, Coverage: g.Coverage, Skill: g.Skill}
+			factor := calendar.Ahead(w, owner, s.Resource, s.Tick, horizon)
 			for _, v := range s.Foresight.Quantiles[h] {
-				shown.Quantiles = append(shown.Quantiles, httpapi.AmountOf(s.Resource, v))
+				shown.Quantiles = append(shown.Quantiles, httpapi.AmountOf(s.Resource, factor*v))
 			}
 			f.Horizons = append(f.Horizons, shown)
 		}

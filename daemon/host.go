@@ -32,8 +32,12 @@ func (d *Daemon) hasRoom(_ context.Context, spec driver.Spec) error {
 	if err != nil {
 		return err
 	}
-	if memory < spec.Size+spareMemory {
-		return fmt.Errorf("workload %s needs %d MiB of memory and %d MiB to spare, the machine has %d MiB available", spec.ID, spec.Size>>20, spareMemory>>20, memory>>20)
+	need := ordinaryMemory(spec)
+	if memory < need+spareMemory {
+		return fmt.Errorf("workload %s needs %d MiB of memory and %d MiB to spare, the machine has %d MiB available", spec.ID, need>>20, spareMemory>>20, memory>>20)
+	}
+	if _, handed := d.drivers[spec.Driver].(driver.Handover); handed {
+		return nil // it is never saved under the agent's directory; its driver looks at its disks
 	}
 	var disk unix.Statfs_t
 	if err := unix.Statfs(d.cfg.DataDir, &disk); err != nil {
@@ -43,6 +47,17 @@ func (d *Daemon) hasRoom(_ context.Context, spec driver.Spec) error {
 		return fmt.Errorf("workload %s could not be saved here: %s has %d MiB free, %d MiB are needed", spec.ID, d.cfg.DataDir, free>>20, spec.Size>>20)
 	}
 	return nil
+}
+
+// ordinaryMemory is what a workload takes of the memory that everybody shares. Huge
+// pages come out of pools of their own, which its driver looks at.
+func ordinaryMemory(spec driver.Spec) int64 {
+	for _, a := range spec.Reserve.Named {
+		if strings.HasPrefix(string(a.Name), "hugepages/") {
+			return spec.Reserve.Memory
+		}
+	}
+	return spec.Size
 }
 
 // dyingFor bounds how long a start waits for a killed predecessor's last thread.

@@ -197,7 +197,28 @@ func TestCalendarOverTheAPI(t *testing.T) {
 			t.Errorf("%q is not said: %v", want, err)
 		}
 	}
-	for _, id := range []string{"sale", "dimm", "freeze"} {
+	if _, err := client.PutCalendar(ctx, "grows", api.CalendarRequest{Kind: "load-grows", Label: "season", Factor: map[string]float64{"cpu": 2}, Workloads: []string{"shop"},
+		Start: now.Add(-24 * time.Hour).Format("2006-01-02T15:04"), DurationS: 365 * 24 * 3600}); err != nil {
+		t.Fatal(err)
+	}
+	within(t, 60*time.Second, "growth that nobody has seen yet in the zone's forecast", func() error {
+		zones, _, err := client.ZoneForecasts(ctx, api.QueryOptions{})
+		if err != nil {
+			return err
+		}
+		for _, z := range zones {
+			if z.Resource == "cpu" && z.Declared > 1.99 && z.Declared < 2.01 {
+				return nil
+			}
+		}
+		return fmt.Errorf("%+v", zones)
+	})
+	forecast("the growth among the effects", func(f api.HostForecast) bool {
+		return slices.ContainsFunc(f.Effects, func(e api.ForecastEffect) bool {
+			return strings.Contains(e.Why, "load-grows season by 100.0 % a month") && e.Factor > 1.0009 && e.Factor < 1.002
+		})
+	})
+	for _, id := range []string{"sale", "dimm", "freeze", "grows"} {
 		if _, err := client.DropCalendar(ctx, id); err != nil {
 			t.Fatal(err)
 		}
@@ -237,8 +258,12 @@ func TestUpgrade(t *testing.T) {
 		}
 		return err
 	})
-	night := api.CalendarRequest{Kind: "no-moves", Start: "2026-01-05T22:00", DurationS: 3600, Recurrence: "FREQ=DAILY"}
-	if _, err := client.PutCalendar(ctx, "night", night); status(err) != http.StatusConflict || !strings.Contains(err.Error(), "placed operator upgrade finalize") {
+	policy, _, err := client.Policy(ctx, api.QueryOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy.InPlaceCPUWeight = true // of the newest level
+	if _, err := client.SetPolicy(ctx, policy); status(err) != http.StatusConflict || !strings.Contains(err.Error(), "placed operator upgrade finalize") {
 		t.Fatalf("written at the level before: %v", err)
 	}
 	state, err := client.Upgrade(ctx)
@@ -264,7 +289,7 @@ func TestUpgrade(t *testing.T) {
 	if accepted, err := client.FinalizeUpgrade(ctx); err != nil || !strings.Contains(accepted.Message, "nothing to do") {
 		t.Errorf("finalized twice: %+v, %v", accepted, err)
 	}
-	if _, err := client.PutCalendar(ctx, "night", night); err != nil {
+	if _, err := client.SetPolicy(ctx, policy); err != nil {
 		t.Errorf("after the upgrade: %v", err)
 	}
 }

@@ -18,7 +18,9 @@ type inventory struct {
 	drivers map[string]driver.Driver
 	log     hclog.Logger
 
-	mu    sync.Mutex // guards what was observed
+	mu    sync.Mutex // guards all below
+	begun uint64     // observations so far
+	shown uint64     // the newest of them that found is from
 	found []driver.Found
 	sick  map[string]bool // drivers whose last observation failed; absent: not asked yet
 }
@@ -31,6 +33,10 @@ const inventoryTime = 5 * time.Second
 func (i *inventory) observe(ctx context.Context) []driver.Found {
 	ctx, cancel := context.WithTimeout(ctx, inventoryTime)
 	defer cancel()
+	i.mu.Lock()
+	i.begun++
+	turn := i.begun
+	i.mu.Unlock()
 	var all []driver.Found
 	for name, d := range i.drivers {
 		found, err := d.Inventory(ctx)
@@ -54,8 +60,10 @@ func (i *inventory) observe(ctx context.Context) []driver.Found {
 	}
 	slices.SortFunc(all, func(a, b driver.Found) int { return cmp.Compare(a.Spec.ID, b.Spec.ID) })
 	i.mu.Lock()
-	i.found = all
-	i.mu.Unlock()
+	defer i.mu.Unlock()
+	if turn > i.shown { // else one that began later has ended before
+		i.found, i.shown = all, turn
+	}
 	return all
 }
 

@@ -135,6 +135,7 @@ func TestAgentsLearn(t *testing.T) {
 		})
 	}
 	checkShown(t, agents[1])
+	checkNewcomer(t, agents[1], agents[2])
 
 	leader := -1
 	for i, d := range agents {
@@ -190,6 +191,28 @@ func ownWorkloads(d *Daemon) map[fleet.WorkloadID]bool {
 	return out
 }
 
+// checkNewcomer: a workload without a history is foreseen by those of its name, at
+// every agent, and says so.
+func checkNewcomer(t *testing.T, owner, asked *Daemon) {
+	t.Helper()
+	eventually(t, "a newcomer in the books", func() error {
+		return owner.propose(context.Background(), fsm.RegisterWorkloads{Host: owner.self, Workloads: []fleet.Workload{{ID: "w2-9", Driver: "region",
+			Reservation: fleet.Vector{CPU: 500, Memory: 1 << 29}}}})
+	})
+	eventually(t, "a newcomer that borrows", func() error {
+		why, err := backend{asked}.Why(context.Background(), "w2-9")
+		switch {
+		case err != nil:
+			return err
+		case len(why.Forecasts) != 1 || !strings.Contains(why.Forecasts[0].Model, "as others named w2"):
+			return fmt.Errorf("%+v", why.Forecasts)
+		case !strings.Contains(why.Forecasts[0].Reason, "0 h of history") || why.Forecasts[0].Horizons[1].Quantiles[2] <= 0:
+			return fmt.Errorf("%+v", why.Forecasts)
+		}
+		return nil
+	})
+}
+
 // checkShown: why, the zones and the metrics say what is foreseen.
 func checkShown(t *testing.T, d *Daemon) {
 	t.Helper()
@@ -238,20 +261,33 @@ func checkShown(t *testing.T, d *Daemon) {
 // TestReportsAreSmall: what a report carries of one workload each tick stays within
 // its bound, and a day of residuals within that of the call.
 func TestReportsAreSmall(t *testing.T) {
+	const workloads = 40
 	s, _ := openSeries(t, t.TempDir())
-	if err := s.load("w", waves(3, time.Now())); err != nil {
-		t.Fatal(err)
-	}
-	s.replay(t.Context())
-	for _, c := range []struct{ residuals, most int }{{1, maxTickReport}, {dayOfResiduals, 64 << 10}} {
-		series, _ := s.report("w", c.residuals)
-		text, err := json.Marshal(controller.WorkloadReport{ID: "w", Series: series})
-		if err != nil {
+	now := time.Now()
+	for i := range workloads {
+		if err := s.load(fleet.WorkloadID(fmt.Sprintf("workload-%d", i)), waves(uint64(i), now)); err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("%d bytes with %d residuals", len(text), c.residuals)
-		if len(text) > c.most {
-			t.Errorf("%d bytes with %d residuals, at most %d are allowed", len(text), c.residuals, c.most)
+	}
+	s.replay(t.Context())
+	for _, c := range []struct{ residuals, most int }{{1, maxTickReport}, {dayOfResiduals, 16 << 10}} {
+		largest, sum := 0, 0
+		for i := range workloads {
+			id := fleet.WorkloadID(fmt.Sprintf("workload-%d", i))
+			series, _ := s.report(id, c.residuals)
+			if len(series) != len(forecastResources) || len(series[0].Record) == 0 {
+				t.Fatalf("%s: %d series", id, len(series))
+			}
+			text, err := json.Marshal(controller.WorkloadReport{ID: id, Usage: fleet.Vector{CPU: 1234, Memory: 1 << 30}, Wait: 12, Size: 1 << 30,
+				WriteRate: 1 << 20, WorkingSet: 1 << 25, Tick: fleet.TickOf(now), TickCPU: 1234, Series: series})
+			if err != nil {
+				t.Fatal(err)
+			}
+			largest, sum = max(largest, len(text)), sum+len(text)
+		}
+		t.Logf("%d residuals: %d bytes a workload, %d at most", c.residuals, sum/workloads, largest)
+		if largest > c.most {
+			t.Errorf("%d bytes with %d residuals, at most %d are allowed", largest, c.residuals, c.most)
 		}
 	}
 }

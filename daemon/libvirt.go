@@ -1,8 +1,11 @@
 package daemon
 
 import (
+	"slices"
+
 	"github.com/placed-dev/placed/driver"
 	"github.com/placed-dev/placed/driver/libvirt"
+	"github.com/placed-dev/placed/fleet"
 )
 
 // openLibvirt builds the driver of this host's libvirtd. A build without it says
@@ -26,4 +29,18 @@ func (d *Daemon) openLibvirt(c DriverConfig) (driver.Driver, error) {
 		}
 	})
 	return built, nil
+}
+
+// withPages adds this host's pools of huge pages to its capacity, where it runs domains
+// that may use them. Cells that cannot be read have none: nothing is promised then.
+func (d *Daemon) withPages(capacity fleet.Vector) fleet.Vector {
+	if !slices.ContainsFunc(d.cfg.Drivers, func(c DriverConfig) bool { return c.Name == libvirt.Name }) {
+		return capacity
+	}
+	pools, err := libvirt.Pools(libvirt.NodeDir)
+	if err != nil {
+		d.log.Debug("this host's huge pages are not known and count as none", "error", err)
+		return capacity
+	}
+	return libvirt.WithPages(capacity, pools, d.cfg.Measured.Memory)
 }

@@ -12,10 +12,15 @@ import (
 // collector begins when the heap has doubled, which with the small heap of small
 // books is many times in a second: a fifth of the CPU time of a batch of grants.
 // Here it may grow by collectAfter first, but by no more than collectPercent of
-// what lives; large books double as usual.
+// what lives. Large heaps would double as usual, and the largest stand only for
+// the seconds of a pass, whose forecasts are most of them: above collectMost the
+// growth stays what it is, down to collectLeast of what lives. Forecasts hold no
+// pointers, so the collector that comes oftener then finds little to follow.
 const (
 	collectAfter   = 64 << 20
+	collectMost    = 96 << 20
 	collectPercent = 300
+	collectLeast   = 25
 )
 
 // tuned: there is one collector in a process, however many agents a test runs.
@@ -44,7 +49,8 @@ func (c *collector) tune() {
 
 // growth is how many percent of what lives the heap may grow.
 func growth(live uint64) int {
-	return int(min(max(collectAfter*100/max(live, 1), 100), collectPercent))
+	bytes := min(max(live, collectAfter), collectMost)
+	return int(min(max(bytes*100/max(live, 1), collectLeast), collectPercent))
 }
 
 // afterCycle tunes now and whenever the collector has found an object that nobody

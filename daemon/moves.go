@@ -22,6 +22,8 @@ type moves struct {
 	books    *books
 	log      hclog.Logger
 	queue    chan fleet.Lease
+	// prepare brings a workload into the state in which it may leave; nil: nothing.
+	prepare func(context.Context, fleet.WorkloadID) error
 
 	mu      sync.Mutex
 	running map[fleet.LeaseID]bool // guarded by mu
@@ -81,7 +83,10 @@ func (m *moves) carryOut(ctx context.Context, lease fleet.Lease) {
 		delete(m.running, lease.ID)
 		m.mu.Unlock()
 	}()
-	err := m.migrator.Migrate(ctx, lease)
+	err := m.ready(ctx, lease)
+	if err == nil {
+		err = m.migrator.Migrate(ctx, lease)
+	}
 	if err != nil {
 		m.log.Warn("migration ended without a commit", "lease", lease.ID, "workload", lease.Workload, "host", lease.Destination, "error", err)
 	}
@@ -92,6 +97,14 @@ func (m *moves) carryOut(ctx context.Context, lease fleet.Lease) {
 		m.giveUp(ctx, lease, err)
 	}
 	m.record(ctx, lease, err)
+}
+
+// ready prepares the workload, unless its move has begun in an earlier life.
+func (m *moves) ready(ctx context.Context, lease fleet.Lease) error {
+	if m.prepare == nil || lease.State != fleet.Granted {
+		return nil
+	}
+	return m.prepare(ctx, lease.Workload)
 }
 
 // giveUp ends a lease that its migration failed before it began: nothing was

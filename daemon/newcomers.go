@@ -19,7 +19,8 @@ const (
 	// A workload that the books do not know is booked when it was seen in this
 	// many looks in a row: between its start and its booking ours are unknown,
 	// too. One that its hypervisor no longer knows leaves the books after more
-	// of them: an absence may be a restart.
+	// of them: an absence may be a restart. Where another host says that it runs
+	// there, as many will do.
 	newcomerLooks = 2
 	leaverLooks   = 6
 )
@@ -48,7 +49,7 @@ func (l looks) again(now []fleet.WorkloadID, n int) (lasting []fleet.WorkloadID)
 // a hypervisor no longer knows, until ctx ends. One at a time: what the books
 // refuse must not keep the others out.
 func (d *Daemon) followOperators(ctx context.Context) error {
-	strangers, absent := looks{}, looks{}
+	strangers, claimed, absent, lost := looks{}, looks{}, looks{}, looks{}
 	refused := map[fleet.WorkloadID]string{}
 	tick := time.NewTicker(d.look)
 	defer tick.Stop()
@@ -62,15 +63,83 @@ func (d *Daemon) followOperators(ctx context.Context) error {
 		for _, f := range d.inventory.last() {
 			found[f.Spec.ID] = f
 		}
+		claims := d.claims(found, claimed)
 		for _, id := range strangers.again(d.strangers(found), newcomerLooks) {
+			// What is left out of a report counts as no longer claimed.
 			d.tell(refused, id, "a workload that was started here is in the books now", "the books do not take a workload that was started here",
-				d.propose(ctx, fsm.RegisterWorkloads{Host: d.self, Workloads: []fleet.Workload{d.newcomer(found[id])}}))
+				about(id, d.propose(ctx, fsm.RegisterWorkloads{Host: d.self, Workloads: append([]fleet.Workload{d.newcomer(found[id])}, claims...)})))
 		}
-		for _, id := range absent.again(d.absentees(found), leaverLooks) {
+		d.claim(ctx, claims)
+		gone := d.absentees(found)
+		elsewhere := slices.DeleteFunc(slices.Clone(gone), func(id fleet.WorkloadID) bool { return len(d.claimants(id)) == 0 })
+		leavers := append(absent.again(gone, leaverLooks), lost.again(elsewhere, newcomerLooks)...)
+		slices.Sort(leavers)
+		for _, id := range slices.Compact(leavers) {
 			d.tell(refused, id, "a workload that ended here, or was moved away by other means, is no longer in the books", "the books keep a workload that is gone from here",
 				d.propose(ctx, fsm.DeregisterWorkload{Workload: id}))
 		}
 	}
+}
+
+// claims are what runs here for a while although the books give it to another host,
+// and no move explains it.
+func (d *Daemon) claims(found map[fleet.WorkloadID]driver.Found, seen looks) (out []fleet.Workload) {
+	var now []fleet.WorkloadID
+	d.books.Read(func(s *fsm.State) {
+		for id, f := range found {
+			w, known := s.Workload(id)
+			_, leased := s.LeaseOf(id)
+			if known && w.Owner != d.self && !leased && f.State == driver.Running {
+				now = append(now, id)
+			}
+		}
+	})
+	for _, id := range seen.again(now, newcomerLooks) {
+		out = append(out, d.newcomer(found[id]))
+	}
+	return out
+}
+
+// claim lets the books know what is claimed here, and what no longer is: nothing is
+// corrected by it, but nothing is granted either while two hosts say they have it.
+func (d *Daemon) claim(ctx context.Context, claims []fleet.Workload) {
+	var claimed, now []fleet.WorkloadID
+	d.books.Read(func(s *fsm.State) {
+		for _, w := range s.Workloads() {
+			if slices.Contains(s.Disputed(w.ID), d.self) {
+				claimed = append(claimed, w.ID)
+			}
+		}
+	})
+	for _, w := range claims {
+		now = append(now, w.ID)
+	}
+	slices.Sort(claimed)
+	same := slices.Equal(claimed, now)
+	if same && len(now) == 0 {
+		return
+	}
+	// Said again as long as it is so: once its owner has given it up, it is ours.
+	err := about("", d.propose(ctx, fsm.RegisterWorkloads{Host: d.self, Workloads: claims}))
+	if !same {
+		d.log.Warn("what runs here and belongs to another host by the books has changed", "was", claimed, "is", now, "error", err)
+	}
+}
+
+// claimants are the other hosts that say they run the workload.
+func (d *Daemon) claimants(id fleet.WorkloadID) (out []fleet.HostID) {
+	d.books.Read(func(s *fsm.State) { out = s.Disputed(id) })
+	return out
+}
+
+// about keeps a refusal only if it is this workload's: what is claimed is refused
+// every time.
+func about(id fleet.WorkloadID, err error) error {
+	var refusal *fsm.Refusal
+	if errors.As(err, &refusal) && refusal.Workload != id {
+		return nil
+	}
+	return err
 }
 
 // tell logs what became of a proposal, a refusal once.

@@ -105,16 +105,7 @@ func (d *Daemon) observeOnce(ctx context.Context, report *controller.Report, mem
 	d.books.Read(func(s *fsm.State) {
 		allowed = s.Allows(fsm.ObserveHost{})
 		foreign = s.Foreign(d.self)
-		for _, w := range s.Workloads() {
-			if w.Owner == d.self {
-				workloads = append(workloads, w)
-			}
-		}
-		for _, l := range s.Leases() {
-			if l.Source == d.self || l.Destination == d.self {
-				leases = append(leases, l)
-			}
-		}
+		workloads, leases = s.OnHost(d.self)
 	})
 	if allowed != nil {
 		return nil // nothing is wrong with a cluster of an older level

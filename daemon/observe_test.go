@@ -172,6 +172,18 @@ func TestOperatorsAreFollowed(t *testing.T) {
 		}
 		return fmt.Errorf("%+v, %w", st.Problems, err)
 	})
+	// What the hypervisor finds out later of its workload, more and then less.
+	for _, memory := range []int64{1<<30 + 256<<20, 1<<30 + 64<<20} {
+		virt.set(domain("vm-1", memory, ""), domain("vm-2", 1<<30, "nova"), domain("vm-3", 20<<30, ""))
+		within(t, 60*time.Second, "the books follow the reservation", func() (err error) {
+			agents[2].replica.Read(func(state *fsm.State) {
+				if w, _ := state.Workload("vm-1"); w.Reservation.Memory != memory {
+					err = fmt.Errorf("%s are booked, want %d MiB", w.Reservation, memory>>20)
+				}
+			})
+			return err
+		})
+	}
 	virt.set(domain("vm-2", 1<<30, "nova"))
 	within(t, 120*time.Second, "what has ended leaves the books", func() error {
 		workloads, _, err := client.Workloads(t.Context(), api.QueryOptions{})

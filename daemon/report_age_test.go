@@ -43,6 +43,7 @@ type crowd struct {
 	replica *fsm.Replica
 	hosts   []fleet.Host
 	heard   map[fleet.HostID]*controller.Reports // per voter
+	drive   func(standing) driver.Driver         // nil: as it is
 }
 
 const (
@@ -137,6 +138,9 @@ func (c *crowd) reporter(h fleet.Host, clients *peer.Client, history *telemetry.
 		own.found = append(own.found, driver.Found{State: driver.Running, Spec: driver.Spec{ID: fleet.WorkloadID(fmt.Sprintf("%s-w%d", h.ID, i)), Driver: "standing", Size: 4 << 30}})
 	}
 	drivers := map[string]driver.Driver{"standing": own}
+	if c.drive != nil {
+		drivers["standing"] = c.drive(own)
+	}
 	return &reporter{
 		self: h.ID, boot: "b", clock: fleet.LoadClock{Scale: 1}, inventory: &inventory{drivers: drivers, log: log, sick: map[string]bool{}},
 		sampler: sampler, ticks: telemetry.NewAccumulator(), series: newSeriesSet(history, log),

@@ -37,6 +37,10 @@ type reporter struct {
 	// answer is what this host, when it leads, says to its own descriptions; nil
 	// says nothing.
 	answer func(controller.Report) map[fleet.WorkloadID]predictor.Membership
+	// knobs are what can be changed of a workload while it runs; nil: nothing.
+	knobs func(fleet.WorkloadID) []fleet.Knob
+	// pushed adds what others have measured of a workload; nil: nothing.
+	pushed func(fleet.WorkloadID, fleet.Vector, time.Time) fleet.Vector
 	log    hclog.Logger
 
 	seq       uint64
@@ -57,6 +61,9 @@ type reporter struct {
 type voterLine struct {
 	busy bool
 	full bool // it asked for a day of residuals
+	// fit is the version of the host's fit that it has, telling the one that is on
+	// its way.
+	fit, telling uint64
 	// sent is the newest tick of each workload whose features it has: they
 	// change once per tick, reports come more often.
 	sent map[fleet.WorkloadID]sentSeries
@@ -98,7 +105,9 @@ func (r *reporter) Run(ctx context.Context) error {
 		if now.Sub(reported) >= reportEvery-sampleEvery/2 {
 			reported = now
 			r.describe(now)
-			r.send(ctx, report)
+			fit := r.inventory.fit()
+			report.FitVersion = fit.Version()
+			r.send(ctx, report, fit)
 			r.profile(ctx, now)
 		}
 		// Jitter of a tenth keeps a fleet from reporting in step.
@@ -148,6 +157,12 @@ func (r *reporter) sample(ctx context.Context, now time.Time, took time.Duration
 			w.Tick, w.TickCPU = v.Tick, v.Mean.CPU
 		}
 		w.WriteRate = writeRate(report.Migrations, id)
+		if r.pushed != nil {
+			w.Usage = r.pushed(id, w.Usage, now)
+		}
+		if r.knobs != nil {
+			w.Knobs = r.knobs(id)
+		}
 		report.Workloads = append(report.Workloads, w)
 	}
 	for id := range r.newest {
@@ -173,7 +188,7 @@ func writeRate(moves []fleet.Progress, id fleet.WorkloadID) int64 {
 
 // send passes a report to every voter at once. A voter that is slow or away
 // costs the others nothing.
-func (r *reporter) send(ctx context.Context, report controller.Report) {
+func (r *reporter) send(ctx context.Context, report controller.Report, fit *controller.Fit) {
 	var voters []fleet.Host
 	r.books.Read(func(s *fsm.State) {
 		for _, h := range s.Hosts() {
@@ -195,6 +210,9 @@ func (r *reporter) send(ctx context.Context, report controller.Report) {
 		}
 		line.busy = true
 		filled := r.fill(report, line)
+		if line.telling = report.FitVersion; line.telling != line.fit {
+			filled.Fit = fit
+		}
 		r.mu.Unlock()
 		if v.ID == r.self {
 			ack := r.reports.Add(filled, time.Now())
@@ -243,7 +261,7 @@ func (r *reporter) done(line *voterLine, v fleet.Host, report controller.Report,
 	line.busy = false
 	switch {
 	case err != nil && !line.bad:
-		line.bad, line.full = true, true
+		line.bad, line.full, line.fit = true, true, 0
 		r.log.Warn("a voter does not take reports; tried again with the next one", "host", v.Name, "error", err)
 	case err == nil:
 		if line.bad {
@@ -252,5 +270,8 @@ func (r *reporter) done(line *voterLine, v fleet.Host, report controller.Report,
 		line.bad, line.full = false, ack.Full
 		r.series.categorise(ack.Members)
 		line.sent = line.told
+		if line.fit = line.telling; ack.Fit {
+			line.fit = 0
+		}
 	}
 }

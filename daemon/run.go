@@ -45,16 +45,20 @@ func (d *Daemon) parts() []part {
 	list = append(list,
 		part{name: "migrator", run: d.migrator.Run},
 		part{name: "incoming migrations", run: d.acceptMigrations},
+		part{name: "adjustments", run: d.adjuster.Run},
 		part{name: "moves", run: d.moves.Run},
 		part{name: "histories", run: d.histories.Run},
 		part{name: "reporter", run: d.reporter.Run},
 		part{name: "models", run: d.models.Run},
 		part{name: "newcomers", run: d.followOperators},
 		part{name: "observation", run: d.observeHost},
+		part{name: "reservations", run: d.followReservations},
 	)
 	list = append(list, d.meterParts()...)
+	list = append(list, d.heraldParts()...)
 	if d.node != nil {
 		list = append(list, part{name: "trainer", run: d.train})
+		list = append(list, part{name: "warnings", run: d.judgeWarnings})
 		list = append(list, part{name: "leader", run: func(ctx context.Context) error { return d.node.Leadership(ctx, d.lead) }})
 	}
 	return append(list,

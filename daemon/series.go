@@ -171,8 +171,8 @@ func (s *seriesSet) habitsOf(id fleet.WorkloadID) *predictor.Habits {
 }
 
 // maxTickReport bounds what a report carries of one workload at each tick, in bytes
-// of its JSON: 2 KiB of each resource that is forecast.
-const maxTickReport = 4 << 10
+// of its JSON, all resources that are forecast together.
+const maxTickReport = 2 << 10
 
 // report returns what the host says of a workload's series: the newest features
 // and up to n residuals of its cpu, and of every series that is forecast the
@@ -189,7 +189,7 @@ func (s *seriesSet) report(id fleet.WorkloadID, n int) ([]fleet.Series, bool) {
 		}
 		told := fleet.Series{Workload: id, Resource: r, Tick: series.Tick()}
 		if r == fleet.CPU {
-			told = series.Report(id, r, n)
+			told = predictor.Packed(series.Report(id, r, n))
 		}
 		told.Outlook, told.Record = predictor.OutlookBytes(series.Outlook()), o.tracks[r].Record(s.shared[r])
 		out = append(out, told)

@@ -30,6 +30,7 @@ func (d *Daemon) register(s *peer.Server) {
 	peer.Serve(s, callPlan, d.servePlan, agents)
 	peer.Serve(s, callMove, d.serveMove, agents)
 	peer.Serve(s, callWhyNot, d.serveWhyNot, agents)
+	peer.Serve(s, callFits, d.serveFits, agents)
 	peer.Serve(s, callMigrate, d.serveMigrate, voters)
 	peer.Serve(s, callAsk, d.serveAsk, agents)
 	peer.Serve(s, callHistory, d.serveHistory, agents, peer.MaxBody(8<<20))
@@ -43,6 +44,7 @@ func (d *Daemon) register(s *peer.Server) {
 	peer.Serve(s, callBuild, d.serveBuild, agents)
 	// A host's certificate must not suffice to change who votes.
 	peer.Serve(s, callQuorum, d.serveQuorum, voters, peer.MaxBody(maxStateBody), peer.MaxTime(time.Minute))
+	peer.Serve(s, callMeasure, d.takeMeasurement, agents)
 	peer.Serve(s, callLeases, d.serveLeases, agents, peer.MaxBody(1<<20))
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/placed-dev/placed/api"
 	"github.com/placed-dev/placed/controller"
 	"github.com/placed-dev/placed/fleet"
 	"github.com/placed-dev/placed/fsm"
@@ -17,9 +18,9 @@ import (
 type sight struct {
 	d *Daemon
 
-	mu      sync.Mutex // guards plan and fetched
-	plan    planAnswer
-	fetched time.Time
+	mu                sync.Mutex // guards all below
+	plan              planAnswer
+	fetched, borrowed time.Time // plan, what hosts can run
 }
 
 // planFresh is how long a plan fetched from the leader serves requests: several
@@ -100,7 +101,7 @@ func (d *Daemon) planHere() (planAnswer, error) {
 	if !ok {
 		return planAnswer{}, controller.ErrNotLeader
 	}
-	answer := planAnswer{Plan: plan, Demand: map[fleet.HostID][]demandPoint{}}
+	answer := planAnswer{Plan: plan, Demand: map[fleet.HostID][]demandPoint{}, Ahead: map[fleet.HostID][]api.ContentionAhead{}}
 	var hosts []fleet.Host
 	d.replica.Read(func(s *fsm.State) { hosts = s.Hosts() })
 	for _, h := range hosts {
@@ -110,6 +111,9 @@ func (d *Daemon) planHere() (planAnswer, error) {
 			points[i] = demandPoint{Tick: ticks[i], Value: values[i]}
 		}
 		answer.Demand[h.ID] = points
+		if ahead := warningsOf(d.warnings, h.ID); ahead != nil {
+			answer.Ahead[h.ID] = ahead
+		}
 		report, received, ok := d.reports.Newest(h.ID)
 		if !ok {
 			continue

@@ -43,6 +43,7 @@ func (d *Daemon) bring(ctx context.Context) error {
 		what string
 		do   func(context.Context) error
 	}{
+		{"learning what is declared here", d.learnDeclared},
 		{"waiting for the cluster's books", d.awaitCluster},
 		{"registering the host", d.registerHost},
 		{"booking what runs here", d.bookRunning},
@@ -122,7 +123,7 @@ func (d *Daemon) registration() fleet.Host {
 	want := d.cfg.Host
 	have, _ := d.books.host(d.self)
 	want.State, want.Registered = have.State, have.Registered
-	want.Capacity = d.cfg.Measured.measure(want.Capacity)
+	want.Capacity = d.withPages(d.cfg.Measured.measure(want.Capacity))
 	return want
 }
 
@@ -216,14 +217,9 @@ func (d *Daemon) startDeclared(ctx context.Context) error {
 	return nil
 }
 
-// startFirst asks for room, loads the history, starts the workload and books it.
+// startFirst asks for room, starts the workload and books it.
 func (d *Daemon) startFirst(ctx context.Context, w Declared) error {
 	spec := w.Spec
-	if w.History != nil && !d.series.known(spec.ID) {
-		if err := d.learn(spec.ID, *w.History); err != nil {
-			return err
-		}
-	}
 	lease, err := d.placementLease(ctx, spec)
 	if err != nil {
 		return err
@@ -264,6 +260,20 @@ func (d *Daemon) placementLease(ctx context.Context, spec driver.Spec) (fleet.Le
 	}
 	answer, err := callLeader[placement, leaseAnswer](ctx, d.books, callPlace, placement{Workload: d.bookable(spec)})
 	return answer.Lease, err
+}
+
+// learnDeclared loads the histories that are declared, of workloads that nothing is
+// known of here: also of those that somebody else has started, as domains are.
+func (d *Daemon) learnDeclared(context.Context) error {
+	for _, w := range d.cfg.Declared {
+		if w.History == nil || d.series.known(w.Spec.ID) {
+			continue
+		}
+		if err := d.learn(w.Spec.ID, *w.History); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // learn reads a recorded load into the history, before the first start. The file

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/placed-dev/placed/api"
+	"github.com/placed-dev/placed/controller"
 	"github.com/placed-dev/placed/fleet"
 	"github.com/placed-dev/placed/fsm"
 	"github.com/placed-dev/placed/httpapi"
@@ -21,6 +22,7 @@ type zone struct {
 	usage       fleet.Vector
 	foreign     float64 // cpu of no workload
 	members     []fleet.WorkloadView
+	owners      []fleet.Host // of members
 	blocks      []predictor.Block
 	trends      map[fleet.Resource][]predictor.Trend
 	days        int
@@ -42,12 +44,13 @@ var zoneLevels = []float64{0.5, 0.9, 0.95, 0.99}
 func (d *Daemon) zones(view fleet.View) []api.ZoneForecast {
 	all := d.collectZones(view)
 	declared := pairsOf(view.Rules)
+	calendar := predictor.NewCalendar(view.Calendar)
 	out := []api.ZoneForecast{}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		z := all[name]
 		for _, r := range forecastResources {
 			if limit := z.allocatable.Get(r); limit != fleet.Unknown && limit > 0 {
-				f := d.forecastZone(z, r, float64(limit))
+				f := d.forecastZone(z, r, float64(limit), z.declaredGrowth(calendar, r, view.Now))
 				if r == fleet.CPU {
 					z.hour(&f, float64(limit))
 					f.Loss = lossOf(name, all, view.Policy)
@@ -62,6 +65,7 @@ func (d *Daemon) zones(view fleet.View) []api.ZoneForecast {
 
 func (d *Daemon) collectZones(view fleet.View) map[string]*zone {
 	all, of := map[string]*zone{}, map[fleet.HostID]*zone{}
+	hosts := map[fleet.HostID]fleet.Host{}
 	for _, h := range view.Hosts {
 		if h.State == fleet.HostLeft {
 			continue
@@ -71,7 +75,7 @@ func (d *Daemon) collectZones(view fleet.View) map[string]*zone {
 			z = &zone{name: h.Zone, hosts: map[fleet.HostID]bool{}, trends: map[fleet.Resource][]predictor.Trend{}}
 			all[h.Zone] = z
 		}
-		of[h.ID] = z
+		of[h.ID], hosts[h.ID] = z, h.Host
 		if h.State == fleet.HostActive {
 			z.hosts[h.ID] = true
 			z.allocatable = z.allocatable.Add(h.Allocatable())
@@ -85,8 +89,8 @@ func (d *Daemon) collectZones(view fleet.View) map[string]*zone {
 			if z == nil {
 				continue
 			}
-			z.members = append(z.members, w)
-			z.blocks = append(z.blocks, blockOf(w))
+			z.members, z.owners = append(z.members, w), append(z.owners, hosts[w.Owner])
+			z.blocks = append(z.blocks, controller.BlockOf(w, 0))
 			have, _ := s.Profile(w.ID)
 			var p predictor.Profile
 			if p.UnmarshalBinary(have.Blob) != nil {
@@ -101,18 +105,8 @@ func (d *Daemon) collectZones(view fleet.View) map[string]*zone {
 	return all
 }
 
-// blockOf is the cpu demand of a workload, from its series or from what it uses.
-func blockOf(w fleet.WorkloadView) predictor.Block {
-	for _, s := range w.Series {
-		if s.Resource == fleet.CPU && predictor.Readable(s) {
-			return predictor.NewBlock(s, predictor.Baseline{})
-		}
-	}
-	return predictor.UsageBlock(w.ID, fleet.CPU, 0, float64(max(w.Usage.CPU, 0)))
-}
-
 // forecastZone says how full the zone is and when it will be.
-func (d *Daemon) forecastZone(z *zone, r fleet.Resource, limit float64) api.ZoneForecast {
+func (d *Daemon) forecastZone(z *zone, r fleet.Resource, limit float64, declared func(days float64) float64) api.ZoneForecast {
 	amount := func(v float64) float64 { return httpapi.AmountOf(r, v) }
 	now := float64(max(z.usage.Get(r), 0))
 	peak := now
@@ -126,12 +120,34 @@ func (d *Daemon) forecastZone(z *zone, r fleet.Resource, limit float64) api.Zone
 		}
 		peak = max(peak, sum)
 	}
-	full := predictor.FullAfter(peak, z.trends[r], limit)
+	full := predictor.FullAfter(peak, z.trends[r], limit, declared)
 	return api.ZoneForecast{
 		Zone: z.name, Resource: string(r), Unit: httpapi.UnitOf(r), Hosts: len(z.hosts), Allocatable: amount(limit),
 		Now: amount(now), Peak: amount(peak), Levels: []float64{}, Hour: []float64{}, Coupled: []api.CoupledPair{},
 		Growth: amount(full.Growth), DaysEarly: finiteDays(full.Early), DaysToFull: finiteDays(full.Median), DaysLate: finiteDays(full.Late),
-		HistoryDays: z.days,
+		HistoryDays: z.days, Declared: declared(float64(fleet.Month / (24 * time.Hour))),
+	}
+}
+
+// declaredGrowth is by how much the calendar's growth multiplies what the zone uses
+// now, after so many days. Events of a single day do not count: they pass.
+func (z *zone) declaredGrowth(calendar predictor.Calendar, r fleet.Resource, now time.Time) func(days float64) float64 {
+	growth := calendar.Growing()
+	return func(days float64) float64 {
+		at := now.Add(time.Duration(days * 24 * float64(time.Hour)))
+		before, after := 0.0, 0.0
+		for i, w := range z.members {
+			used := float64(max(w.Usage.Get(r), 0))
+			if used == 0 { // not measured yet
+				used = float64(max(w.Reservation.Get(r), 0))
+			}
+			before += used
+			after += used * growth.Load(w.Workload, z.owners[i], r, now, at)
+		}
+		if before == 0 {
+			return 1
+		}
+		return after / before
 	}
 }
 

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 )
@@ -14,9 +15,13 @@ const (
 	CapacityFalls CalendarKind = iota // maintenance: hosts have less for a while
 	LoadChanges                       // a known event: workloads want more, or less
 	NoMoves                           // nothing moves but what an operator requests
+	LoadGrows                         // load grows, beyond what the history shows
 )
 
-var calendarKinds = []string{"capacity-falls", "load-changes", "no-moves"}
+// Month is what the growth of LoadGrows is counted in.
+const Month = 30 * 24 * time.Hour
+
+var calendarKinds = []string{"capacity-falls", "load-changes", "no-moves", "load-grows"}
 
 func (k CalendarKind) String() string { return enumText(calendarKinds, k) }
 
@@ -48,7 +53,7 @@ type CalendarEntry struct {
 	Groups    []string     `json:"groups,omitempty"`
 	// Change is by how many thousandths capacity or load changes, per
 	// resource: -1000 takes all of it away, 500 makes it half as much again,
-	// 0 leaves it.
+	// 0 leaves it. Of LoadGrows it is the change in each Month, compounded.
 	Change Vector `json:"change,omitzero"`
 }
 
@@ -69,6 +74,28 @@ func (e CalendarEntry) OnHost(h Host) bool {
 func (e CalendarEntry) OnWorkload(w Workload, owner Host) bool {
 	return e.OnHost(owner) || slices.Contains(e.Workloads, w.ID) || w.Group != "" && slices.Contains(e.Groups, w.Group)
 }
+
+// Growth is by how much an entry of LoadGrows multiplies the load of a resource from
+// one time to a later one: only what of the time between lies in the entry counts.
+func (e CalendarEntry) Growth(r Resource, from, until time.Time) float64 {
+	rate := e.Change.Get(r)
+	if from.Before(e.From) {
+		from = e.From
+	}
+	if until.After(e.Until) {
+		until = e.Until
+	}
+	if e.Kind != LoadGrows || rate == Unknown || !until.After(from) {
+		return 1
+	}
+	return math.Pow(1+float64(max(rate, leastGrowth))/1000, float64(until.Sub(from))/float64(Month))
+}
+
+// Bounds of a growth in thousandths a month: what is gone cannot grow again.
+const (
+	leastGrowth = -999
+	mostGrowth  = 10_000
+)
 
 // String is how decisions name an entry: "no-moves Black Friday".
 func (e CalendarEntry) String() string {
@@ -108,13 +135,16 @@ func (e CalendarEntry) validateChange() (bad error) {
 	if err := names.Validate(); err != nil {
 		return fmt.Errorf("calendar entry %s: %w", e.ID, err)
 	}
-	limit := int64(100_000) // a hundred times as much
-	if e.Kind == CapacityFalls {
+	least, limit := int64(-1000), int64(100_000) // a hundred times as much
+	switch e.Kind {
+	case CapacityFalls:
 		limit = 0
+	case LoadGrows:
+		least, limit = leastGrowth, mostGrowth
 	}
 	e.Change.Each(func(r Resource, n int64) {
-		if bad == nil && (n < -1000 || n > limit) {
-			bad = fmt.Errorf("calendar entry %s: %s changes by %d thousandths: -1000 to %d are allowed", e.ID, r, n, limit)
+		if bad == nil && (n < least || n > limit) {
+			bad = fmt.Errorf("calendar entry %s: %s changes by %d thousandths: %d to %d are allowed", e.ID, r, n, least, limit)
 		}
 	})
 	return bad

@@ -68,6 +68,28 @@ func TestCalendarEntrySaysWhomItIsAbout(t *testing.T) {
 	}
 }
 
+// TestGrowthOfAnEntry: growth compounds within its interval and stands still outside.
+func TestGrowthOfAnEntry(t *testing.T) {
+	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	e := CalendarEntry{Kind: LoadGrows, From: begin, Until: begin.Add(2 * Month), Change: Vector{CPU: 100, Memory: -999, Net: Unknown}}
+	for _, c := range []struct {
+		r           Resource
+		from, until time.Duration
+		want        float64
+	}{
+		{CPU, 0, Month, 1.1}, {CPU, 0, 2 * Month, 1.21}, {CPU, -Month, Month, 1.1}, {CPU, Month, 9 * Month, 1.1},
+		{CPU, 3 * Month, 4 * Month, 1}, {CPU, Month, 0, 1}, {Memory, 0, Month, 0.001}, {Net, 0, Month, 1}, {Disk, 0, Month, 1},
+	} {
+		if got := e.Growth(c.r, begin.Add(c.from), begin.Add(c.until)); got < c.want-1e-9 || got > c.want+1e-9 {
+			t.Errorf("%s from %s to %s: ×%v, want ×%v", c.r, c.from, c.until, got, c.want)
+		}
+	}
+	e.Kind = LoadChanges
+	if got := e.Growth(CPU, begin, begin.Add(Month)); got != 1 {
+		t.Errorf("an event grows by %v", got)
+	}
+}
+
 func TestModelNamesWhatIsWrong(t *testing.T) {
 	good := Model{Name: "60m/cpu", Version: 1, Hash: strings.Repeat("0f", 32), Size: 1}
 	if err := good.Validate(); err != nil {

@@ -13,11 +13,13 @@ type Capabilities struct {
 	Devices  []string `json:"devices,omitempty"`
 	Storage  []string `json:"storage,omitempty"`
 	Networks []string `json:"networks,omitempty"`
+	// Abilities, sorted by class, as the drivers of the host find them out.
+	Abilities []Ability `json:"abilities,omitempty"`
 }
 
 // IsZero reports whether nothing is declared.
 func (c Capabilities) IsZero() bool {
-	return c.CPUModel == "" && len(c.CPUFeatures) == 0 && len(c.Devices) == 0 && len(c.Storage) == 0 && len(c.Networks) == 0
+	return c.CPUModel == "" && len(c.CPUFeatures) == 0 && len(c.Devices) == 0 && len(c.Storage) == 0 && len(c.Networks) == 0 && len(c.Abilities) == 0
 }
 
 // Lacks names the first requirement that the capabilities do not meet, as
@@ -38,6 +40,9 @@ func (c Capabilities) Lacks(want Capabilities) (string, bool) {
 				return kind.name + " " + w, true
 			}
 		}
+	}
+	if missing := Lacking(c.Abilities, want.Abilities); len(missing) > 0 {
+		return missing[0], true
 	}
 	return "", false
 }

@@ -32,6 +32,8 @@ const (
 	OutcomeObserve Outcome = "observe" // it would have moved; automation forbids it
 	OutcomeRefused Outcome = "refused" // no move, for the reason given
 	OutcomeNone    Outcome = "none"    // nothing to do
+	OutcomeAdjust  Outcome = "adjust"  // a workload is changed where it is
+	OutcomeUndo    Outcome = "undo"    // such a change is taken back
 )
 
 // Decision is the explained result of a pass for one workload (or, with an
@@ -76,13 +78,16 @@ type Move struct {
 
 // Plan is the result of one pass.
 type Plan struct {
-	Pass        string       `json:"pass"`
-	At          time.Time    `json:"at"`
-	Index       uint64       `json:"index"`
-	InputHash   string       `json:"input_hash"`
-	Moves       []Move       `json:"moves"`
-	Decisions   []Decision   `json:"decisions"`
-	Contentions []Contention `json:"contentions"`
+	Pass      string    `json:"pass"`
+	At        time.Time `json:"at"`
+	Index     uint64    `json:"index"`
+	InputHash string    `json:"input_hash"`
+	Moves     []Move    `json:"moves"`
+	// Adjust and Undo are what is changed in place, and taken back.
+	Adjust      []Adjustment    `json:"adjust,omitempty"`
+	Undo        []AdjustmentEnd `json:"undo,omitempty"`
+	Decisions   []Decision      `json:"decisions"`
+	Contentions []Contention    `json:"contentions"`
 	// Forecasts of the hosts, the bands the plan was made from.
 	Forecasts []Forecast `json:"forecasts"`
 }

@@ -71,14 +71,21 @@ type Series struct {
 	// Tick of the newest complete tick, whose features these are.
 	Tick int64 `json:"tick"`
 	// Features in the layout of predictor's FeatureVersion; base units.
-	Features       []float32 `json:"features"`
-	FeatureVersion int       `json:"feature_version"`
+	Features       []float32 `json:"features,omitempty"`
+	FeatureVersion int       `json:"feature_version,omitempty"`
+	// Packed holds features and residuals in predictor's bytes on the way to a
+	// voter, which unpacks them; nil elsewhere.
+	Packed []byte `json:"packed,omitempty"`
 	// Outlook is what pooled models forecast from and Record what the host has
 	// seen of past forecasts, both in predictor's bytes; nil when not reported.
 	Outlook []byte `json:"outlook,omitempty"`
 	Record  []byte `json:"record,omitempty"`
 	// Bands are added by the leader, never reported; nil = the plain forecast.
 	Bands *Bands `json:"bands,omitempty"`
+	// Together is added by the leader: series of one name depend on each other, so
+	// where their errors are too few to show it, they rise together. Empty = no
+	// dependency is declared.
+	Together string `json:"together,omitempty"`
 	// Residuals, oldest first, at most one per tick.
 	Residuals []Residual `json:"residuals,omitempty"`
 }

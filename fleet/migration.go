@@ -88,4 +88,6 @@ type Progress struct {
 	Started  time.Time     `json:"started"`
 	Ended    time.Time     `json:"ended,omitzero"`
 	Error    string        `json:"error,omitempty"`
+	// Notes are what the driver did on the way: a limit raised, the guest told.
+	Notes []string `json:"notes,omitempty"`
 }

@@ -63,11 +63,25 @@ type Policy struct {
 	BandwidthInFlight int64 `json:"bandwidth_in_flight,omitempty"`
 	// Consolidate lets a pass that has nothing else to do empty hosts.
 	Consolidate bool `json:"consolidate,omitempty"`
+
+	// What follows came with a later feature level, and is off at zero too.
+
+	// InPlace is what a pass may change of a workload before it moves one.
+	InPlace InPlace `json:"in_place,omitzero"`
+	// MovesPerLink and BandwidthPerLink (bytes per second) bound the moves under
+	// way between any two zones, and within each, as far as their links tell.
+	MovesPerLink     int64 `json:"moves_per_link,omitempty"`
+	BandwidthPerLink int64 `json:"bandwidth_per_link,omitempty"`
+}
+
+// InPlaceOrLinks says whether the policy uses what came with that later level.
+func (p Policy) InPlaceOrLinks() bool {
+	return p.InPlace.Any() || p.MovesPerLink != 0 || p.BandwidthPerLink != 0
 }
 
 // Extended says whether the policy uses what older members do not know.
 func (p Policy) Extended() bool {
-	return p.ReserveHosts != 0 || p.MovesPerHost != 0 || p.BandwidthInFlight != 0 || p.Consolidate
+	return p.ReserveHosts != 0 || p.MovesPerHost != 0 || p.BandwidthInFlight != 0 || p.Consolidate || p.InPlaceOrLinks()
 }
 
 // DefaultPolicy is what a new cluster starts with: it observes.
@@ -99,6 +113,8 @@ func (p Policy) Validate() error {
 		return fmt.Errorf("policy: hold_passes, moves_per_pass and moves_in_flight must be at least 1, churn_per_hour at least 0")
 	case p.ReserveHosts < 0 || p.ReserveHosts > 100 || p.MovesPerHost < 0 || p.BandwidthInFlight < 0:
 		return fmt.Errorf("policy: reserve_hosts must be 0..100, moves_per_host and bandwidth_in_flight not negative (0 = no bound)")
+	case p.MovesPerLink < 0 || p.BandwidthPerLink < 0:
+		return fmt.Errorf("policy: moves_per_link and bandwidth_per_link must not be negative (0 = no bound)")
 	case p.Margin < 0 || p.Cooldown < 0 || p.CooldownReset < 0:
 		return fmt.Errorf("policy: margin, cooldown and cooldown_reset must not be negative")
 	}

@@ -29,13 +29,20 @@ type View struct {
 	Calendar []CalendarEntry `json:"calendar,omitempty"`
 	// Experiences, by host and category.
 	Experiences []Experience `json:"experiences,omitempty"`
+	// Adjustments in place, by workload and kind; Thresholds, by workload.
+	Adjustments []Adjustment         `json:"adjustments,omitempty"`
+	Thresholds  []WorkloadThresholds `json:"thresholds,omitempty"`
 }
 
-// BreachStreak counts the consecutive passes that predicted a breach.
+// BreachStreak counts the consecutive passes that predicted a breach of a host, or
+// found one workload squeezed in its own limits or above its threshold.
 type BreachStreak struct {
-	Host     HostID   `json:"host"`
-	Resource Resource `json:"resource"`
-	Passes   int64    `json:"passes"`
+	Host HostID `json:"host"`
+	// Workload and What it is about, empty for a host.
+	Workload WorkloadID `json:"workload,omitempty"`
+	What     string     `json:"what,omitempty"`
+	Resource Resource   `json:"resource"`
+	Passes   int64      `json:"passes"`
 	// Clear counts those of them, the newest, in a row, in which the shortage was
 	// too large to be noise near the line.
 	Clear int64 `json:"clear"`
@@ -60,6 +67,9 @@ type HostView struct {
 	Capabilities Capabilities      `json:"capabilities,omitzero"`
 	Price        Price             `json:"price,omitzero"`
 	Labels       map[string]string `json:"labels,omitempty"`
+	// DrainBy is the load time by which an operator wants a host that is being
+	// emptied to be empty; zero when nobody said.
+	DrainBy time.Time `json:"drain_by,omitzero"`
 }
 
 // Free is what the books may still grant here; negative when overbooked.
@@ -85,4 +95,8 @@ type WorkloadView struct {
 	// Hours is its usual cpu demand per hour of the day (UTC), millicores, from
 	// its profile; nil while that is not known.
 	Hours []int64 `json:"hours,omitempty"`
+	// Knobs are what its driver can change of it while it runs, by kind; Wait is
+	// the cpu it wanted and did not get, millicores.
+	Knobs []Knob `json:"knobs,omitempty"`
+	Wait  int64  `json:"wait,omitempty"`
 }

@@ -79,6 +79,8 @@ func (s *State) dropWorkload(w *workloadRecord) {
 	s.owned = s.index
 	delete(s.workloads, w.ID)
 	s.putProfile(w.ID, nil)
+	s.dropAdjustmentsOf(w.ID)
+	s.putThresholds(fleet.WorkloadThresholds{Workload: w.ID})
 	s.books.host(w.Owner).dropWorkload(w)
 }
 

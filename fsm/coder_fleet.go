@@ -100,6 +100,14 @@ func (c *coder) policy(p *fleet.Policy) {
 			c.int(&p.BandwidthInFlight)
 			c.bool(&p.Consolidate)
 		})
+		c.late(p.InPlaceOrLinks(), func() {
+			c.bool(&p.InPlace.CPUWeight)
+			c.bool(&p.InPlace.CPUQuota)
+			c.bool(&p.InPlace.VCPUs)
+			c.bool(&p.InPlace.Balloon)
+			c.int(&p.MovesPerLink)
+			c.int(&p.BandwidthPerLink)
+		})
 	})
 }
 

@@ -241,6 +241,11 @@ const (
 	numObserveHost
 	numPutCalendarSource
 	numDropCalendarSource
+	numAdjust
+	numEndAdjustment
+	numReportAdjusted
+	numSetFeature
+	numSetThresholds
 )
 
 var commands = map[uint64]command{
@@ -278,4 +283,9 @@ var commands = map[uint64]command{
 	numObserveHost:        of[ObserveHost]("observe-host"),
 	numPutCalendarSource:  of[PutCalendarSource]("put-calendar-source"),
 	numDropCalendarSource: of[DropCalendarSource]("drop-calendar-source"),
+	numAdjust:             of[Adjust]("adjust"),
+	numEndAdjustment:      of[EndAdjustment]("end-adjustment"),
+	numReportAdjusted:     of[ReportAdjusted]("report-adjusted"),
+	numSetFeature:         of[SetFeature]("set-feature"),
+	numSetThresholds:      of[SetThresholds]("set-thresholds"),
 }

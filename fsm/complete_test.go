@@ -46,21 +46,23 @@ func fill(v reflect.Value) {
 // its code, would be lost on the way through the log without a word.
 func TestEveryFieldTravels(t *testing.T) {
 	for name, code := range map[string]func(*coder, any){
-		"host":     func(c *coder, v any) { c.host(v.(*fleet.Host)) },
-		"workload": func(c *coder, v any) { c.workload(v.(*fleet.Workload)) },
-		"lease":    func(c *coder, v any) { c.lease(v.(*fleet.Lease)) },
-		"policy":   func(c *coder, v any) { c.policy(v.(*fleet.Policy)) },
-		"decision": func(c *coder, v any) { c.decision(v.(*fleet.Decision)) },
-		"event":    func(c *coder, v any) { c.event(v.(*fleet.Event)) },
-		"rule":     func(c *coder, v any) { c.rule(v.(*fleet.Rule)) },
-		"calendar": func(c *coder, v any) { c.calendarEntry(v.(*fleet.CalendarEntry)) },
-		"model":    func(c *coder, v any) { c.model(v.(*fleet.Model)) },
-		"source":   func(c *coder, v any) { c.calendarSource(v.(*fleet.CalendarSource)) },
-		"outcome":  func(c *coder, v any) { c.outcome(v.(*MigrationOutcome)) },
-		"refusal":  func(c *coder, v any) { c.refusal(v.(*Refusal)) },
+		"host":       func(c *coder, v any) { c.host(v.(*fleet.Host)) },
+		"workload":   func(c *coder, v any) { c.workload(v.(*fleet.Workload)) },
+		"lease":      func(c *coder, v any) { c.lease(v.(*fleet.Lease)) },
+		"policy":     func(c *coder, v any) { c.policy(v.(*fleet.Policy)) },
+		"decision":   func(c *coder, v any) { c.decision(v.(*fleet.Decision)) },
+		"event":      func(c *coder, v any) { c.event(v.(*fleet.Event)) },
+		"rule":       func(c *coder, v any) { c.rule(v.(*fleet.Rule)) },
+		"calendar":   func(c *coder, v any) { c.calendarEntry(v.(*fleet.CalendarEntry)) },
+		"model":      func(c *coder, v any) { c.model(v.(*fleet.Model)) },
+		"source":     func(c *coder, v any) { c.calendarSource(v.(*fleet.CalendarSource)) },
+		"adjustment": func(c *coder, v any) { c.adjustment(v.(*fleet.Adjustment)) },
+		"thresholds": func(c *coder, v any) { c.thresholds(v.(*fleet.WorkloadThresholds)) },
+		"outcome":    func(c *coder, v any) { c.outcome(v.(*MigrationOutcome)) },
+		"refusal":    func(c *coder, v any) { c.refusal(v.(*Refusal)) },
 	} {
 		types := map[string]any{"host": fleet.Host{}, "workload": fleet.Workload{}, "lease": fleet.Lease{}, "policy": fleet.Policy{}, "decision": fleet.Decision{},
-			"event": fleet.Event{}, "rule": fleet.Rule{}, "calendar": fleet.CalendarEntry{}, "model": fleet.Model{}, "source": fleet.CalendarSource{}, "outcome": MigrationOutcome{}, "refusal": Refusal{}}
+			"event": fleet.Event{}, "rule": fleet.Rule{}, "calendar": fleet.CalendarEntry{}, "model": fleet.Model{}, "source": fleet.CalendarSource{}, "outcome": MigrationOutcome{}, "adjustment": fleet.Adjustment{}, "thresholds": fleet.WorkloadThresholds{}, "refusal": Refusal{}}
 		want := reflect.New(reflect.TypeOf(types[name]))
 		fill(want.Elem())
 		out := writer()

@@ -26,7 +26,11 @@ func (h *history) draw() (fleet.HostID, Operation) {
 		id := pick()
 		return id, RegisterHost{Host: host(string(id), int64(h.roll(8, 64))*gib)}
 	case kind < 6:
-		return "h1", SetHostState{Host: pick(), State: fleet.HostState(sample(h, []int{0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3}))}
+		op := SetHostState{Host: pick(), State: fleet.HostState(sample(h, []int{0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3}))}
+		if h.roll(0, 9) == 0 {
+			op.DrainBy = h.now.Add(time.Hour)
+		}
+		return "h1", op
 	case kind < 17:
 		return h.drawReport(pick())
 	case kind < 19:
@@ -38,6 +42,7 @@ func (h *history) draw() (fleet.HostID, Operation) {
 		p.Automation = fleet.Auto
 		p.Paused = h.roll(0, 19) == 0
 		p.MovesInFlight, p.ChurnPerHour = 6, 40
+		p.InPlace = fleet.InPlace{CPUWeight: true, CPUQuota: true, VCPUs: true, Balloon: h.roll(0, 9) > 0}
 		return "h1", SetPolicy{Policy: p}
 	case kind < 24:
 		return owner, PutProfile{Workload: any, Blob: []byte{1}, Category: "flat"}
@@ -54,7 +59,11 @@ func (h *history) draw() (fleet.HostID, Operation) {
 			foreign = foreign.With("gpu", int64(h.roll(0, 1)))
 		}
 		return id, ObserveHost{Host: id, Foreign: foreign}
+	case kind < 34:
+		return h.drawInPlace(any)
 	case kind < 51 && len(leases) > 4:
+	case kind < 51 && h.roll(0, 19) == 0:
+		return h.drawTight(pick(), fleet.WorkloadID(fmt.Sprintf("w%d", h.roll(1, 12))))
 	case kind < 51:
 		return h.drawGrant(any, pick())
 	}
@@ -62,6 +71,9 @@ func (h *history) draw() (fleet.HostID, Operation) {
 		return h.drawGrant(any, pick())
 	}
 	from, op := h.drawStep(sample(h, leases))
+	if h.roll(0, 24) == 0 {
+		return h.drawWrong(sample(h, leases))
+	}
 	if h.roll(0, 29) == 0 {
 		from = pick()
 	}

@@ -70,6 +70,12 @@ func everyOperation() map[string]Operation {
 		PutCalendarSource{By: "alice", Source: fleet.CalendarSource{Entry: fleet.CalendarEntry{ID: "backup", Kind: fleet.NoMoves, Label: "backup", Zones: []string{"z1"}},
 			Zone: "Europe/Berlin", Start: "2026-01-05T22:00", Duration: 2 * time.Hour, Recurrence: "FREQ=DAILY", Except: []string{"2026-12-24T22:00"}}},
 		DropCalendarSource{ID: "backup", By: "alice"},
+		Adjust{Adjustment: fleet.Adjustment{Workload: "vm2", Kind: fleet.Balloon, Host: "h1", State: fleet.AdjustmentAsked, Before: 4 * gib, Want: 3 * gib,
+			Since: epoch, Decision: "p1.1", Reason: "memory is short", Change: fleet.Vector{Memory: -gib}}},
+		EndAdjustment{Workload: "vm2", Kind: fleet.VCPUs, Reason: "there is room again"},
+		ReportAdjusted{Workload: "vm2", Kind: fleet.Balloon, State: fleet.AdjustmentApplied, Given: gib, Reason: "done"},
+		SetFeature{Workload: "vm1/db", Instance: "vm1", By: "alice"},
+		SetThresholds{By: "alice", Thresholds: fleet.WorkloadThresholds{Workload: "vm1/db", Thresholds: []fleet.FeatureThreshold{{Metric: "latency_ms", Limit: 20_000, Clear: 900, Hold: 10 * time.Minute}}}},
 		PutModel{Model: fleet.Model{Name: "60m/cpu", Version: 3, Hash: strings.Repeat("ab", 32), Size: 1 << 20, Trained: epoch}},
 	}
 	out := map[string]Operation{}
@@ -121,6 +127,8 @@ func lateFields() map[string]Operation {
 		"init-cluster-2":       InitCluster{Cluster: "c1", Level: 2},
 		"register-workloads-2": RegisterWorkloads{Host: "h1", Workloads: []fleet.Workload{grouped, instance("w8", gib)}},
 		"grant-2":              Grant{Workload: "w9", Destination: "h2", Kind: fleet.LeasePlacement, Reservation: fleet.Vector{CPU: 1}, Group: "front"},
+		"set-host-state-2":     SetHostState{Host: "h1", State: fleet.HostDraining, By: "alice", DrainBy: epoch.Add(time.Hour)},
+		"set-policy-2":         SetPolicy{Policy: inPlacePolicy(), By: "alice"},
 		"claim-2":              Claim{Lease: "L41", Workload: grouped},
 	}
 }
@@ -131,6 +139,7 @@ func TestGoldenSnapshot(t *testing.T) {
 	checkGoldenSnapshot(t, "snapshot-v1", rich(t))
 	checkGoldenSnapshot(t, "snapshot-v2", richer(t))
 	checkGoldenSnapshot(t, "snapshot-v3", richest(t))
+	checkGoldenSnapshot(t, "snapshot-v4", fullest(t))
 }
 
 func checkGoldenSnapshot(t *testing.T, name string, w *world) {
@@ -196,10 +205,31 @@ func richer(t testing.TB) *world {
 	return w
 }
 
-// richest is richer, raised to the newest level, with what that brought.
+// inPlacePolicy uses everything that a policy can say.
+func inPlacePolicy() fleet.Policy {
+	p := fleet.DefaultPolicy()
+	p.Automation, p.ReserveHosts, p.MovesPerHost, p.BandwidthInFlight, p.Consolidate = fleet.Auto, 1, 2, 3, true
+	p.InPlace, p.MovesPerLink, p.BandwidthPerLink = fleet.InPlace{CPUWeight: true, CPUQuota: true, VCPUs: true, Balloon: true}, 4, 5
+	return p
+}
+
+// fullest is richest, raised to the newest level, with what that brought.
+func fullest(t testing.TB) *world {
+	w := richest(t)
+	w.must(t, "h1", RaiseFeatureLevel{Level: FeatureLevel, By: "alice"}, SetPolicy{Policy: inPlacePolicy(), By: "alice"})
+	w.must(t, "h1", Adjust{Adjustment: fleet.Adjustment{Workload: "w9", Kind: fleet.Balloon, Before: 2 * gib, Want: gib + gib/2, Since: epoch, Decision: "p1.1", Reason: "memory is short"}})
+	w.must(t, "h1", ReportAdjusted{Workload: "w9", Kind: fleet.Balloon, State: fleet.AdjustmentApplied, Given: gib / 2})
+	w.must(t, "h1", Adjust{Adjustment: fleet.Adjustment{Workload: "w9", Kind: fleet.CPUWeight, Before: 100, Want: 200, Since: epoch}})
+	w.must(t, "h1", SetFeature{Workload: "w9", Instance: "vm1", By: "alice"})
+	w.must(t, "h1", SetThresholds{Thresholds: fleet.WorkloadThresholds{Workload: "w9", Thresholds: []fleet.FeatureThreshold{{Metric: fleet.CPU, Limit: 500, Clear: 900, Hold: time.Minute}}}})
+	w.must(t, "h1", SetHostState{Host: "h2", State: fleet.HostDraining, By: "alice", DrainBy: epoch.Add(time.Hour)})
+	return w
+}
+
+// richest is richer, raised to the third level, with what that brought.
 func richest(t testing.TB) *world {
 	w := richer(t)
-	w.must(t, "h1", RaiseFeatureLevel{Level: FeatureLevel, By: "alice"})
+	w.must(t, "h1", RaiseFeatureLevel{Level: levelSources, By: "alice"})
 	w.must(t, "h1", everyOperation()["put-calendar-source"])
 	file := fleet.CalendarSource{Entry: fleet.CalendarEntry{ID: "holidays", Kind: fleet.LoadChanges, Change: fleet.Vector{CPU: -500}}, ICS: "BEGIN:VCALENDAR"}
 	w.must(t, "h2", PutCalendarSource{Source: file, By: "bob"})

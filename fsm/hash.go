@@ -83,6 +83,8 @@ const (
 	calendarKind
 	modelKind
 	sourceKind
+	adjustmentKind
+	thresholdsKind
 )
 
 // digestOf hashes one record; code writes it.

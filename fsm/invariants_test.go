@@ -9,6 +9,7 @@ import (
 // checkBooks compares the state's own sums with sums made from its records.
 func checkBooks(t failer, s *State) {
 	t.Helper()
+	checkOnHosts(t, s)
 	active := map[fleet.WorkloadID]fleet.LeaseID{}
 	for _, l := range s.Leases() {
 		if !l.Active() {

@@ -15,8 +15,14 @@ const (
 	// changes while a workload runs, and a policy's reserve, bounds per host and
 	// bandwidth, and consolidation.
 	levelSources = 3
+	// levelGrowth brought calendar entries of load that grows.
+	levelGrowth = 4
+	// levelInPlace brought adjustments in place, features with their thresholds,
+	// the deadline of a drain, a policy's bounds per link, and the owner that a
+	// workload has once it was moved by other means.
+	levelInPlace = 5
 	// FeatureLevel is the newest one this build knows.
-	FeatureLevel = levelSources
+	FeatureLevel = levelInPlace
 )
 
 // late operations and fields say from which level on they may be proposed.
@@ -25,14 +31,38 @@ type late interface{ since() uint64 }
 func (StateHash) since() uint64   { return levelHash }
 func (PutRule) since() uint64     { return levelHash }
 func (DropRule) since() uint64    { return levelHash }
-func (SetCalendar) since() uint64 { return levelHash }
 func (PutModel) since() uint64    { return levelHash }
 func (ObserveHost) since() uint64 { return levelHash }
 
-func (PutCalendarSource) since() uint64  { return levelSources }
 func (DropCalendarSource) since() uint64 { return levelSources }
 
+func (o PutCalendarSource) since() uint64 { return max(levelSources, sinceEntry(o.Source.Entry)) }
+func (o SetCalendar) since() uint64 {
+	level := uint64(levelHash)
+	for _, x := range o.Entries {
+		level = max(level, sinceEntry(x))
+	}
+	return level
+}
+
+func sinceEntry(x fleet.CalendarEntry) uint64 {
+	if x.Kind == fleet.LoadGrows {
+		return levelGrowth
+	}
+	return levelFirst
+}
+
+func (o SetHostState) since() uint64 {
+	if !o.DrainBy.IsZero() {
+		return levelInPlace
+	}
+	return levelFirst
+}
+
 func (o SetPolicy) since() uint64 {
+	if o.Policy.InPlaceOrLinks() {
+		return levelInPlace
+	}
 	if o.Policy.Extended() {
 		return levelSources
 	}

@@ -71,7 +71,11 @@ func (o Grant) apply(e *entry) OpResult {
 	if o.Kind == fleet.LeaseMigration {
 		e.State.grants.push(e.load, maxGrantTimes, maxGrantTimes, one[time.Time])
 	}
-	e.leaseEvent(l, o.Kind.String()+" of workload "+string(o.Workload)+" to host "+e.nameOf(o.Destination)+" granted ("+o.Type.String()+")"+because(o.Reason))
+	colon := "" // and not because(): one string instead of two
+	if o.Reason != "" {
+		colon = ": "
+	}
+	e.leaseEvent(l, o.Kind.String()+" of workload "+string(o.Workload)+" to host "+e.nameOf(o.Destination)+" granted ("+o.Type.String()+")"+colon+o.Reason)
 	return OpResult{Lease: &l.Lease}
 }
 

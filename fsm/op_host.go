@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/placed-dev/placed/fleet"
 )
@@ -35,7 +36,7 @@ func (o RegisterHost) apply(e *entry) OpResult {
 	old := e.hosts[h.ID]
 	kind, message := "host.registered", fmt.Sprintf("host %s registered in zone %s with %s", h.Name, h.Zone, h.Allocatable())
 	if old != nil {
-		h.State, h.reported, h.foreign = old.State, old.reported, old.foreign
+		h.State, h.reported, h.foreign, h.drainBy = old.State, old.reported, old.foreign, old.drainBy
 		if !old.Allocatable().Equal(h.Allocatable()) {
 			kind, message = "host.capacity", fmt.Sprintf("host %s has %s, had %s", h.Name, h.Allocatable(), old.Allocatable())
 		}
@@ -63,6 +64,9 @@ type SetHostState struct {
 	State  fleet.HostState `json:"state"`
 	By     string          `json:"by"`
 	Reason string          `json:"reason"`
+	// DrainBy is the load time by which a host that is emptied is to be empty. It
+	// forces nothing: what is left then is reported, and why.
+	DrainBy time.Time `json:"drain_by,omitzero"`
 }
 
 func (SetHostState) number() uint64 { return numSetHostState }
@@ -71,6 +75,7 @@ func (o *SetHostState) code(c *coder) {
 	enum(c, &o.State)
 	str(c, &o.By)
 	str(c, &o.Reason)
+	c.late(!o.DrainBy.IsZero(), func() { c.time(&o.DrainBy) })
 }
 
 func (o SetHostState) apply(e *entry) OpResult {
@@ -84,7 +89,11 @@ func (o SetHostState) apply(e *entry) OpResult {
 	if r != nil {
 		return OpResult{Err: r}
 	}
-	if h.State == o.State {
+	drains := o.State == fleet.HostDraining || o.State == fleet.HostMaintenance
+	if !drains && !o.DrainBy.IsZero() {
+		return OpResult{Err: refuse(CodeRule, "host %s: only a host that is emptied has a deadline", h.Name)}
+	}
+	if h.State == o.State && h.drainBy.Equal(o.DrainBy) {
 		return OpResult{}
 	}
 	if at := e.at[o.Host]; o.State == fleet.HostLeft && len(at.workloads)+len(at.leases) > 0 {
@@ -94,11 +103,14 @@ func (o SetHostState) apply(e *entry) OpResult {
 		return OpResult{Err: r}
 	}
 	changed := *h
-	changed.State = o.State
+	changed.State, changed.drainBy = o.State, o.DrainBy
 	e.putHost(&changed)
 	message := fmt.Sprintf("host %s is %s%s", h.Name, o.State, by(o.By))
 	if o.Reason != "" {
 		message += ": " + o.Reason
+	}
+	if !o.DrainBy.IsZero() {
+		message += "; to be empty by " + o.DrainBy.UTC().Format(time.RFC3339) + " (load time)"
 	}
 	e.hostEvent("host."+o.State.String(), o.Host, message)
 	return OpResult{}

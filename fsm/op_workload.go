@@ -72,6 +72,10 @@ func (e *entry) report(host fleet.HostID, w fleet.Workload) *Refusal {
 // update takes over what the owner reports, except what only the books say.
 func (e *entry) update(old *workloadRecord, w fleet.Workload) {
 	w.Owner, w.Epoch, w.Pinned = old.Owner, old.Epoch, old.Pinned
+	if e.level >= levelInPlace {
+		w.Kind, w.Instance = old.Kind, old.Instance
+		w.Reservation = e.adjusted(w.ID, w.Reservation)
+	}
 	changed := *old
 	changed.Workload, changed.reported = w, e.generation
 	if sameWorkload(old.Workload, w) && (e.level < levelSources || old.Group == w.Group) {
@@ -116,8 +120,9 @@ func (e *entry) claim(host fleet.HostID, w *workloadRecord) *Refusal {
 	}
 	owner := e.hosts[w.Owner]
 	if l == nil && w.reported < e.generation && owner != nil && owner.reported == e.generation {
-		// Restored books may name an owner of the past. It has reported
-		// since and does not run the workload: who does is the owner.
+		// Restored books may name an owner of the past, and somebody may have
+		// moved it by other means. The owner has reported since and does not
+		// run the workload: who does is the owner.
 		e.reassign(w, host)
 		return nil
 	}
@@ -139,7 +144,7 @@ func (e *entry) reassign(w *workloadRecord, host fleet.HostID) {
 	e.rest(&changed)
 	e.putWorkload(&changed)
 	e.dispute(w.ID, host, 0)
-	e.workloadEvent("workload.found", &changed, "workload %s was found on host %s; the restored books gave it to host %s, which does not run it",
+	e.workloadEvent("workload.found", &changed, "workload %s was found on host %s; the books gave it to host %s, which does not run it; it is left there and rests for a cool-down",
 		w.ID, e.nameOf(host), e.nameOf(from))
 }
 
@@ -220,7 +225,8 @@ func unknownAmount(v fleet.Vector) (bad fleet.Resource) {
 	return bad
 }
 
-// DeregisterWorkload forgets a workload that its owner no longer runs.
+// DeregisterWorkload forgets a workload that its owner no longer runs. One that a
+// single other host says it runs is that host's when it says so again.
 type DeregisterWorkload struct {
 	Workload fleet.WorkloadID `json:"workload"`
 }
@@ -240,6 +246,16 @@ func (o DeregisterWorkload) apply(e *entry) OpResult {
 		r := refuse(CodeLeaseHeld, "workload %s has the active lease %s: it can be deregistered when that has ended", o.Workload, id)
 		r.Workload, r.Lease = o.Workload, id
 		return OpResult{Err: r}
+	}
+	if claims := e.disputed(o.Workload); len(claims) == 1 && e.level >= levelInPlace {
+		if w.reported == e.generation {
+			changed := *w
+			changed.reported = 0
+			e.putWorkload(&changed)
+			e.workloadEvent("workload.lost", &changed, "host %s no longer runs workload %s; it is host %s's when that reports it again",
+				e.nameOf(w.Owner), w.ID, e.nameOf(claims[0]))
+		}
+		return OpResult{}
 	}
 	e.dropWorkload(w)
 	for _, host := range e.disputed(o.Workload) {

@@ -22,14 +22,16 @@ type history struct {
 	tokens  map[fleet.WorkloadID]fleet.Token
 	over    map[fleet.HostID]fleet.Vector // excess after the last entry
 	rules   map[string]int                // broken rules after the last entry
+	ledger  *ledger                       // what the leases should be
 	replica *State                        // applies every entry as well
 	copied  *State                        // restored from a snapshot on the way, then the same
+	last    []byte                        // the last entry, if it was one proposal
 	pacer   Pacer
 	models  uint64
 }
 
 func newHistory(seen *tally) *history {
-	return &history{world: newWorld(), seen: seen, tokens: map[fleet.WorkloadID]fleet.Token{}, replica: New()}
+	return &history{world: newWorld(), seen: seen, tokens: map[fleet.WorkloadID]fleet.Token{}, ledger: newLedger(), replica: New()}
 }
 
 // roll returns a number of [low, high].
@@ -39,13 +41,14 @@ func sample[T any](h *history, from []T) T { return from[h.dice.IntN(len(from))]
 
 // proposal is what one host proposes.
 type proposal struct {
+	from fleet.HostID
 	ops  []Operation
 	data []byte
 }
 
 func (h *history) propose(t failer, stamped bool) proposal {
 	from, op := h.draw()
-	p := proposal{ops: []Operation{op}}
+	p := proposal{from: from, ops: []Operation{op}}
 	for h.roll(0, 2) == 0 && len(p.ops) < 6 {
 		if other, another := h.draw(); other == from {
 			p.ops = append(p.ops, another)
@@ -78,6 +81,7 @@ func (h *history) step(t failer, seed uint64) {
 		if result.Fatal != nil {
 			t.Fatalf("fatal: %v", result.Fatal)
 		}
+		h.last = proposals[0].data
 		h.follow(t, proposals[0].data)
 		h.check(t, proposals, []Result{result})
 		if h.roll(0, 49) == 0 {
@@ -99,6 +103,7 @@ func (h *history) step(t failer, seed uint64) {
 		t.Fatalf("fatal: %v", err)
 	}
 	h.seen.bundled++
+	h.last = nil
 	h.follow(t, data)
 	h.check(t, proposals, results)
 }
@@ -156,9 +161,11 @@ func (h *history) check(t failer, proposals []proposal, results []Result) {
 				ruled = true
 			}
 			h.count(t, op, results[i].Ops[k])
+			h.ledger.step(t, p.from, op, results[i].Ops[k])
 		}
 	}
 	quickCheck(t, h.state)
+	h.ledger.compare(t, h.state)
 	over, rules := h.excess(), broken(h.state)
 	for id, after := range over { // G1
 		if r, grew := h.over[id].Lacks(after); grew && !observed {
@@ -211,7 +218,7 @@ func TestRandomHistories(t *testing.T) {
 		h.begin(t)
 		for i := range steps {
 			if i == cut {
-				h.copied = h.copy(t)
+				h.restore(t)
 			}
 			// One seed per step: a failure shrinks to few steps, and
 			// rapid's own numbers prefer the small ones too much for
@@ -241,7 +248,7 @@ func TestLongHistories(t *testing.T) {
 			seeds := rand.NewPCG(seed, 7)
 			for i := range 10_000 {
 				if i%3_000 == 1_000 {
-					h.copied = h.copy(t)
+					h.restore(t)
 				}
 				h.step(t, seeds.Uint64())
 			}
@@ -296,6 +303,14 @@ func (h *history) bytes(t failer, s *State) []byte {
 		t.Fatalf("snapshot: %v", err)
 	}
 	return buf.Bytes()
+}
+
+// restore makes the copy, which must know, too, what was proposed before it.
+func (h *history) restore(t failer) {
+	h.copied = h.copy(t)
+	if h.last != nil {
+		h.repeat(t, h.last)
+	}
 }
 
 func (h *history) copy(t failer) *State {

@@ -125,6 +125,14 @@ func (s *State) Lease(id fleet.LeaseID) (fleet.Lease, bool) {
 // LeaseOf returns the active lease of a workload.
 func (s *State) LeaseOf(id fleet.WorkloadID) (fleet.Lease, bool) { return s.Lease(s.leaseOf[id]) }
 
+// DrainBy is the load time by which a host is to be empty; zero when nobody said.
+func (s *State) DrainBy(id fleet.HostID) time.Time {
+	if h := s.hosts[id]; h != nil {
+		return h.drainBy
+	}
+	return time.Time{}
+}
+
 // Foreign is what a host saw in use beyond its reservations.
 func (s *State) Foreign(id fleet.HostID) fleet.Vector {
 	if h := s.hosts[id]; h != nil {
@@ -302,18 +310,18 @@ func (s *State) Model(name string) (fleet.Model, bool) {
 func (s *State) View() fleet.View {
 	v := fleet.View{
 		Cluster: s.cluster, Index: s.index, Policy: s.policy, Leases: s.Leases(),
-		Rules: s.Rules(), Calendar: s.Calendar(),
+		Rules: s.Rules(), Calendar: s.Calendar(), Adjustments: s.Adjustments(), Thresholds: s.Thresholds(),
 		Grants:    s.Grants(s.load.Add(-churnWindow)),
 		Hosts:     make([]fleet.HostView, 0, len(s.hosts)),
 		Workloads: make([]fleet.WorkloadView, 0, len(s.workloads)),
 	}
-	for _, h := range s.Hosts() {
-		over, _ := s.Overbooked(h.ID)
+	for _, id := range slices.Sorted(maps.Keys(s.hosts)) {
+		over, _ := s.Overbooked(id)
 		// A host that has not reported may hold more than the books know.
-		v.Hosts = append(v.Hosts, fleet.HostView{Host: h, Held: s.Held(h.ID), Overbooked: over || !s.Verified(h.ID)})
+		v.Hosts = append(v.Hosts, fleet.HostView{Host: s.hosts[id].Host, Held: s.Held(id), Overbooked: over || !s.Verified(id), DrainBy: s.DrainBy(id)})
 	}
-	for _, w := range s.Workloads() {
-		v.Workloads = append(v.Workloads, fleet.WorkloadView{Workload: w, CooldownUntil: s.Cooldown(w.ID)})
+	for _, id := range slices.Sorted(maps.Keys(s.workloads)) {
+		v.Workloads = append(v.Workloads, fleet.WorkloadView{Workload: s.workloads[id].Workload, CooldownUntil: s.Cooldown(id)})
 	}
 	return v
 }

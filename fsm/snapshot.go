@@ -18,7 +18,8 @@ const (
 	snapshotMagic   = "plcdsnap"
 	snapshotFirst   = 1
 	snapshotHash    = 2
-	snapshotVersion = 3
+	snapshotSources = 3
+	snapshotVersion = 4
 	maxSnapshot     = 1 << 30 // bytes; a bound against a damaged or foreign file
 )
 
@@ -37,8 +38,10 @@ func (s Snapshot) WriteTo(w io.Writer) (int64, error) {
 	c := writer()
 	version := byte(snapshotFirst)
 	switch {
-	case s.state.level >= levelSources:
+	case s.state.level >= levelInPlace:
 		version = snapshotVersion
+	case s.state.level >= levelSources:
+		version = snapshotSources
 	case s.state.level >= levelHash:
 		version = snapshotHash
 	}
@@ -120,8 +123,12 @@ func (c *coder) state(s *State, version byte) {
 			table(c, s.models, func(m *modelRecord) { c.model(&m.Model) })
 			c.marked(s)
 		}
-		if version >= snapshotVersion {
+		if version >= snapshotSources {
 			table(c, s.sources, func(r *sourceRecord) { c.calendarSource(&r.CalendarSource) })
+		}
+		if version >= snapshotVersion {
+			table(c, s.adjustments, func(r *adjustmentRecord) { c.adjustment(&r.Adjustment) })
+			table(c, s.thresholds, func(r *thresholdsRecord) { c.thresholds(&r.WorkloadThresholds) })
 		}
 	})
 }
@@ -153,7 +160,8 @@ func (c *coder) hostRecord(h *hostRecord) {
 	c.message(func() {
 		c.host(&h.Host)
 		c.uint(&h.reported)
-		c.late(!h.foreign.IsZero(), func() { c.vector(&h.foreign) })
+		c.late(!h.foreign.IsZero() || !h.drainBy.IsZero(), func() { c.vector(&h.foreign) })
+		c.late(!h.drainBy.IsZero(), func() { c.time(&h.drainBy) })
 	})
 }
 
@@ -315,6 +323,20 @@ func (s *State) restoreRest(c *coder) {
 			c.fail("calendar source %q is filed under %q", r.Entry.ID, id)
 		}
 		r.digest = s.digestOf(sourceKind, func(c *coder) { c.calendarSource(&r.CalendarSource) })
+		s.records.add(r.digest)
+	}
+	for key, r := range s.adjustments {
+		if keyOf(r.Workload, r.Kind) != key || s.workloads[r.Workload] == nil {
+			c.fail("the adjustment of workload %q is filed under %q", r.Workload, key)
+		}
+		r.digest = s.digestOfAdjustment(r)
+		s.records.add(r.digest)
+	}
+	for id, r := range s.thresholds {
+		if r.Workload != id || s.workloads[id] == nil {
+			c.fail("the thresholds of workload %q are filed under %q", r.Workload, id)
+		}
+		r.digest = s.digestOf(thresholdsKind, func(c *coder) { c.thresholds(&r.WorkloadThresholds) })
 		s.records.add(r.digest)
 	}
 	for id, p := range s.profiles {

@@ -57,6 +57,10 @@ type State struct {
 	models    map[string]*modelRecord
 	// sources are the calendar as operators wrote it; from levelSources on.
 	sources map[string]*sourceRecord
+	// adjustments by workload and kind, thresholds by workload; from
+	// levelInPlace on.
+	adjustments map[adjustmentKey]*adjustmentRecord
+	thresholds  map[fleet.WorkloadID]*thresholdsRecord
 	// chain binds all results and events ever; marks are the hashes kept for
 	// comparison, checked is the newest index that was compared.
 	chain   Hash
@@ -75,6 +79,8 @@ type hostRecord struct {
 	reported uint64
 	// foreign is what the host saw in use beyond all reservations.
 	foreign fleet.Vector
+	// drainBy is the load time by which it is to be empty; zero: nobody said.
+	drainBy time.Time
 	// allocatable is the host's, which is asked for with every grant.
 	allocatable fleet.Vector
 	digest      digest
@@ -126,8 +132,12 @@ func New() *State {
 		calendars: map[string]*calendarRecord{},
 		models:    map[string]*modelRecord{},
 		sources:   map[string]*sourceRecord{},
-		scratch:   writer(),
-		books:     newBooks(),
+
+		adjustments: map[adjustmentKey]*adjustmentRecord{},
+		thresholds:  map[fleet.WorkloadID]*thresholdsRecord{},
+
+		scratch: writer(),
+		books:   newBooks(),
 	}
 }
 
@@ -299,6 +309,8 @@ func (s *State) fork() *State {
 	out.calendars = maps.Clone(s.calendars)
 	out.models = maps.Clone(s.models)
 	out.sources = maps.Clone(s.sources)
+	out.adjustments = maps.Clone(s.adjustments)
+	out.thresholds = maps.Clone(s.thresholds)
 	out.scratch = nil      // the writer's alone
 	out.results.byID = nil // a capture writes the ordered list only
 	out.books = books{}

@@ -49,6 +49,7 @@ type Backend interface {
 
 	LeaseBackend
 	RuleBackend
+	FeatureBackend
 	OperatorBackend
 
 	// Events returns the kept events after the cursor, oldest first, at most

@@ -115,7 +115,7 @@ func MigrationOf(p fleet.Progress, now time.Time) api.Migration {
 		Phase: string(p.Phase), Tracker: p.Tracker, TotalBytes: p.Total,
 		Rounds: make([]api.Round, 0, len(p.Rounds)), RoundCount: len(p.Rounds), Bytes: p.Wire,
 		DowntimeMS: milliseconds(p.Downtime), DurationMS: milliseconds(max(end.Sub(p.Started), 0)),
-		Started: p.Started, Ended: p.Ended, Error: p.Error,
+		Started: p.Started, Ended: p.Ended, Error: p.Error, Notes: p.Notes,
 	}
 	for _, r := range p.Rounds {
 		m.Rounds = append(m.Rounds, api.Round{
@@ -216,6 +216,8 @@ func PolicyOf(p fleet.Policy) api.Policy {
 		MovesInFlight: p.MovesInFlight, ChurnPerHour: p.ChurnPerHour,
 		ReserveHosts: p.ReserveHosts, MovesPerHost: p.MovesPerHost,
 		BandwidthInFlight: p.BandwidthInFlight, Consolidate: p.Consolidate,
+		MovesPerLink: p.MovesPerLink, BandwidthPerLink: p.BandwidthPerLink,
+		InPlaceCPUWeight: p.InPlace.CPUWeight, InPlaceCPUQuota: p.InPlace.CPUQuota, InPlaceVCPUs: p.InPlace.VCPUs, InPlaceBalloon: p.InPlace.Balloon,
 	}
 }
 
@@ -240,6 +242,8 @@ func FleetPolicy(p api.Policy) (fleet.Policy, error) {
 		MovesInFlight: p.MovesInFlight, ChurnPerHour: p.ChurnPerHour,
 		ReserveHosts: p.ReserveHosts, MovesPerHost: p.MovesPerHost,
 		BandwidthInFlight: p.BandwidthInFlight, Consolidate: p.Consolidate,
+		MovesPerLink: p.MovesPerLink, BandwidthPerLink: p.BandwidthPerLink,
+		InPlace: fleet.InPlace{CPUWeight: p.InPlaceCPUWeight, CPUQuota: p.InPlaceCPUQuota, VCPUs: p.InPlaceVCPUs, Balloon: p.InPlaceBalloon},
 	}
 	if err := out.Validate(); err != nil {
 		return fleet.Policy{}, fmt.Errorf("%w: %w", ErrInvalid, err)

@@ -78,6 +78,10 @@ func fleetHostOf(h fleet.HostView) api.FleetHost {
 	return out
 }
 
+// abilityPrefix marks the keys of what drivers have found: a class that a host does
+// not name is not known there, while every other capability is absent.
+const abilityPrefix = "ability:"
+
 func capabilitiesOf(c fleet.Capabilities) map[string]string {
 	out := map[string]string{}
 	for name, values := range map[string][]string{
@@ -89,6 +93,9 @@ func capabilitiesOf(c fleet.Capabilities) map[string]string {
 	}
 	if c.CPUModel != "" {
 		out["cpu_model"] = c.CPUModel
+	}
+	for _, a := range c.Abilities {
+		out[abilityPrefix+a.Class] = strings.Join(a.Values, ",")
 	}
 	if len(out) == 0 {
 		return nil

@@ -131,6 +131,9 @@ func newStatusCollector(backend Backend) *statusCollector {
 	add(gauge, "rules", "Rules in force.", func(s statusSample) float64 { return float64(s.Rules) })
 	add(gauge, "rules_broken", "Hard rules that are broken as the books stand.", func(s statusSample) float64 { return float64(s.RulesBroken) })
 	add(gauge, "calendar_holds", "Intervals of the calendar that hold now.", func(s statusSample) float64 { return float64(len(s.CalendarNow)) })
+	add(gauge, "adjustments", "Adjustments of workloads in place that stand.", func(s statusSample) float64 { return float64(s.Adjustments) })
+	add(gauge, "adjustments_failed", "Adjustments that a host could not make lately.", func(s statusSample) float64 { return float64(s.AdjustmentsFailed) })
+	add(gauge, "drains_overdue", "Hosts that were to be empty by now and are not.", func(s statusSample) float64 { return float64(s.DrainsOverdue) })
 	add(gauge, "hosts_overbooked", "Hosts on which reality exceeds the books.", func(s statusSample) float64 { return float64(s.HostsOverbooked) })
 	add(gauge, "healthy", "1 while the agent sees no problem.", func(s statusSample) float64 { return truth(s.Healthy) })
 	return c

@@ -99,6 +99,9 @@ func (s *Server) drain(w http.ResponseWriter, r *http.Request) error {
 			return api.Accepted{}, invalid(`send {"drain": true} or {"drain": false}`, "drain is missing")
 		}
 		request.DrainRequest.Drain = *request.Drain
+		if d := request.DeadlineS; d != 0 && !(*request.Drain && d > 0 && d <= 30*24*3600) {
+			return api.Accepted{}, invalid("send 1 to 2592000 seconds, with a drain", "a deadline of %g seconds", d)
+		}
 		host, err := s.findHost(ctx, r.PathValue("id"))
 		if err != nil {
 			return api.Accepted{}, err

@@ -219,11 +219,17 @@ func (d *handSource) way() driver.Way {
 	return way
 }
 
+// maxNotes bounds what is kept of what drivers say during one move.
+const maxNotes = 16
+
 // jobProgress is called by the driver while the job runs; only the board is
 // touched here, which has a lock of its own.
 func (d *handSource) jobProgress(j driver.Progress) {
 	now := d.m.cfg.Now()
 	d.m.board.change(d.progress, func(p *fleet.Progress) {
+		if j.Note != "" && len(p.Notes) < maxNotes {
+			p.Notes = append(p.Notes, j.Note)
+		}
 		p.Phase, p.Wire = fleet.PhaseCopying, j.Sent
 		if j.Stopped {
 			p.Phase = fleet.PhaseFrozen

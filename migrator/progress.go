@@ -75,6 +75,6 @@ func (b *board) all() []fleet.Progress {
 
 func snapshot(p *fleet.Progress) fleet.Progress {
 	c := *p
-	c.Rounds = slices.Clone(p.Rounds)
+	c.Rounds, c.Notes = slices.Clone(p.Rounds), slices.Clone(p.Notes)
 	return c
 }

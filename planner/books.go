@@ -16,6 +16,8 @@ type load struct {
 	dayMean float64
 	lease   *fleet.Lease // its active lease, if it has one
 	planned bool         // this pass moves it
+	// adjusted: this pass changes it in place.
+	adjusted bool
 }
 
 // site is one host with what is, and in this pass will be, on it.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/placed-dev/placed/fleet"
 	"github.com/placed-dev/placed/precopy"
+	"github.com/placed-dev/placed/scorer"
 )
 
 // bounds keep a pass from doing too much at once. What an operator asked for
@@ -21,12 +22,26 @@ type bounds struct {
 	onHost   map[fleet.HostID]int64 // moves in flight that a host takes part in
 	sending  int64                  // bytes per second, of all moves in flight
 	links    map[fleet.HostID]int64
+	hosts    map[fleet.HostID]fleet.Host
+	ways     scorer.Ways
+	onLink   map[zonePair]linkUse
+}
+
+// zonePair are two zones, or one twice, in their order: moves in either direction use
+// the same link.
+type zonePair [2]string
+
+// linkUse is what the moves under way use of the link between two zones.
+type linkUse struct {
+	moves   int64
+	sending int64 // bytes per second
 }
 
 func newBounds(view fleet.View) bounds {
-	b := bounds{policy: view.Policy, pairs: map[[2]fleet.HostID]bool{}, onHost: map[fleet.HostID]int64{}, links: map[fleet.HostID]int64{}}
+	b := bounds{policy: view.Policy, pairs: map[[2]fleet.HostID]bool{}, onHost: map[fleet.HostID]int64{}, links: map[fleet.HostID]int64{},
+		hosts: make(map[fleet.HostID]fleet.Host, len(view.Hosts)), ways: scorer.NewWays(view.Links), onLink: map[zonePair]linkUse{}}
 	for _, h := range view.Hosts {
-		b.links[h.ID] = h.Bandwidth
+		b.links[h.ID], b.hosts[h.ID] = h.Bandwidth, h.Host
 	}
 	for _, l := range view.Leases {
 		switch l.State {
@@ -36,7 +51,7 @@ func newBounds(view fleet.View) bounds {
 			b.inFlight++
 			b.onHost[l.Source]++
 			b.onHost[l.Destination]++
-			b.sending += b.link(l.Source, l.Destination)
+			b.use(l.Source, l.Destination)
 		}
 	}
 	for _, at := range view.Grants {
@@ -68,17 +83,35 @@ func (b *bounds) take(from, to fleet.HostID) {
 	b.pairs[[2]fleet.HostID{from, to}] = true
 	b.onHost[from]++
 	b.onHost[to]++
-	b.sending += b.link(from, to)
+	b.use(from, to)
+}
+
+// use counts what a move between two hosts sends.
+func (b *bounds) use(from, to fleet.HostID) {
+	rate := b.link(from, to)
+	b.sending += rate
+	pair := b.pair(from, to)
+	used := b.onLink[pair]
+	b.onLink[pair] = linkUse{used.moves + 1, used.sending + rate}
+}
+
+func (b *bounds) pair(from, to fleet.HostID) zonePair {
+	x, y := b.hosts[from].Zone, b.hosts[to].Zone
+	return zonePair{min(x, y), max(x, y)}
 }
 
 // link is what one move between two hosts sends per second: what the slower end
-// can. An end that was never measured is as fast as precopy takes it to be.
+// or the way between them can. What was never measured is as fast as precopy takes it
+// to be.
 func (b *bounds) link(from, to fleet.HostID) int64 {
 	rate := int64(0)
 	for _, h := range []fleet.HostID{from, to} {
 		if r := b.links[h]; r > 0 && (rate == 0 || r < rate) {
 			rate = r
 		}
+	}
+	if way, ok := b.ways.Between(b.hosts[from], b.hosts[to]); ok && way.Bandwidth > 0 && (rate == 0 || way.Bandwidth < rate) {
+		rate = way.Bandwidth
 	}
 	if rate == 0 {
 		rate = int64(precopy.DefaultBandwidth)
@@ -99,9 +132,30 @@ func (b *bounds) full(from, to fleet.HostID) string {
 			}
 		}
 	}
+	if why := b.linkFull(from, to); why != "" {
+		return why
+	}
 	if most := b.policy.BandwidthInFlight; most > 0 && b.sending > 0 && b.sending+b.link(from, to) > most {
 		return fmt.Sprintf("the moves under way send %s/s of %s/s (bandwidth_in_flight): it waits for one to end",
 			fleet.FormatAmount(fleet.Memory, b.sending), fleet.FormatAmount(fleet.Memory, most))
+	}
+	return ""
+}
+
+// linkFull says why the link between the zones of two hosts takes no further move.
+func (b *bounds) linkFull(from, to fleet.HostID) string {
+	pair := b.pair(from, to)
+	used := b.onLink[pair]
+	link := fmt.Sprintf("the link between the zones %s and %s", pair[0], pair[1])
+	if pair[0] == pair[1] {
+		link = fmt.Sprintf("the network of zone %s", pair[0])
+	}
+	if most := b.policy.MovesPerLink; most > 0 && used.moves >= most {
+		return fmt.Sprintf("%s carries %d of %d moves (moves_per_link): it waits for one to end", link, used.moves, most)
+	}
+	if most := b.policy.BandwidthPerLink; most > 0 && used.sending > 0 && used.sending+b.link(from, to) > most {
+		return fmt.Sprintf("the moves on %s send %s/s of %s/s (bandwidth_per_link): it waits for one to end", link,
+			fleet.FormatAmount(fleet.Memory, used.sending), fleet.FormatAmount(fleet.Memory, most))
 	}
 	return ""
 }

@@ -18,7 +18,7 @@ func calendarOf(view fleet.View) predictor.Calendar {
 	if len(view.Calendar) == 0 {
 		return predictor.Calendar{}
 	}
-	return predictor.NewCalendar(view.Calendar, nil).Within(view.Now.Add(-calendarReach), view.Now.Add(2*calendarReach))
+	return predictor.NewCalendar(view.Calendar).Within(view.Now.Add(-calendarReach), view.Now.Add(2*calendarReach))
 }
 
 // bend lets known events change the forecast of a workload.

@@ -59,6 +59,9 @@ func (p *pass) mayMove(l *load) (bool, string) {
 	if l.planned {
 		return false, "this pass moves it already"
 	}
+	if l.adjusted {
+		return false, "this pass changes it in place"
+	}
 	if l.lease != nil {
 		return false, fmt.Sprintf("lease %s (%s) holds it", l.lease.ID, l.lease.State)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/placed-dev/placed/fleet"
@@ -60,21 +61,23 @@ func reportYesterday(of fleet.WorkloadID, tick int64, values []float64) fleet.Se
 // planner sees them only through the series of their past, and its moves are
 // applied at once.
 type trial struct {
-	model  predictor.Model
-	past   map[fleet.WorkloadID][]float64
-	view   fleet.View
-	series map[fleet.WorkloadID]*predictor.Series
-	load   map[fleet.WorkloadID]func(tick int64) float64 // millicores
-	moved  map[fleet.WorkloadID][]time.Time
-	tick   int64 // the newest observed one
+	model    predictor.Model
+	past     map[fleet.WorkloadID][]float64
+	view     fleet.View
+	series   map[fleet.WorkloadID]*predictor.Series
+	reported map[fleet.WorkloadID]fleet.Series
+	load     map[fleet.WorkloadID]func(tick int64) float64 // millicores
+	moved    map[fleet.WorkloadID][]time.Time
+	pushed   map[fleet.WorkloadID]fleet.Vector // metrics of features
+	tick     int64                             // the newest observed one
 }
 
 func newTrial(policy fleet.Policy) *trial {
 	return &trial{
 		model: predictor.Baseline{}, past: map[fleet.WorkloadID][]float64{},
 		view:   fleet.View{Cluster: "test", Index: 1, TimeScale: 1, Policy: policy},
-		series: map[fleet.WorkloadID]*predictor.Series{}, load: map[fleet.WorkloadID]func(int64) float64{},
-		moved: map[fleet.WorkloadID][]time.Time{}, tick: fleet.TickOf(start) - 1,
+		series: map[fleet.WorkloadID]*predictor.Series{}, reported: map[fleet.WorkloadID]fleet.Series{}, load: map[fleet.WorkloadID]func(int64) float64{},
+		moved: map[fleet.WorkloadID][]time.Time{}, pushed: map[fleet.WorkloadID]fleet.Vector{}, tick: fleet.TickOf(start) - 1,
 	}
 }
 
@@ -101,7 +104,7 @@ func (f *trial) advance(n int) {
 	for range n {
 		f.tick++
 		for _, w := range f.view.Workloads {
-			value := f.load[w.ID](f.tick)
+			value := min(f.load[w.ID](f.tick), ownLimit(w))
 			f.past[w.ID] = append(f.past[w.ID], value)
 			if f.model == (predictor.Baseline{}) {
 				f.series[w.ID].Observe(f.tick, value)
@@ -127,9 +130,9 @@ func (f *trial) refresh() {
 	for i := range f.view.Workloads {
 		w := &f.view.Workloads[i]
 		past := f.past[w.ID]
-		w.Usage = fleet.Vector{CPU: int64(past[len(past)-1]), Memory: w.Reservation.Memory}
+		w.Usage = fleet.Vector{CPU: int64(past[len(past)-1]), Memory: w.Reservation.Memory, Named: f.pushed[w.ID].Named}
 		if f.model == (predictor.Baseline{}) {
-			w.Series = []fleet.Series{f.series[w.ID].Report(w.ID, fleet.CPU, predictor.Window)}
+			w.Series = []fleet.Series{f.report(w.ID)}
 		} else {
 			w.Series = []fleet.Series{reportYesterday(w.ID, f.tick, past)}
 		}
@@ -164,9 +167,58 @@ func (f *trial) apply(plan fleet.Plan) {
 		f.moved[m.Workload] = append(recent, f.view.Now)
 		f.view.Grants = append(f.view.Grants, f.view.Now)
 	}
+	f.adjust(plan)
 	if len(f.view.Grants) > 64 {
 		f.view.Grants = f.view.Grants[len(f.view.Grants)-64:]
 	}
+}
+
+// adjust does at once what the plan changes in place, and takes back what it says.
+func (f *trial) adjust(plan fleet.Plan) {
+	set := func(a fleet.Adjustment, amount int64) {
+		for i := range f.view.Workloads {
+			w := &f.view.Workloads[i]
+			for k := range w.Knobs {
+				if w.ID == a.Workload && w.Knobs[k].Kind == a.Kind {
+					w.Knobs = slices.Clone(w.Knobs)
+					w.Knobs[k].Now = amount
+					w.Reservation = w.Reservation.Add(fleet.Vector{Memory: a.Change.Memory})
+				}
+			}
+		}
+	}
+	for _, a := range plan.Adjust {
+		a.State = fleet.AdjustmentApplied
+		if a.Kind == fleet.Balloon {
+			a.Change.Memory = a.Want - a.Before
+		}
+		f.view.Adjustments = append(slices.Clone(f.view.Adjustments), a)
+		set(a, a.Want)
+	}
+	for _, u := range plan.Undo {
+		f.view.Adjustments = slices.DeleteFunc(slices.Clone(f.view.Adjustments), func(a fleet.Adjustment) bool {
+			if a.Workload != u.Workload || a.Kind != u.Kind {
+				return false
+			}
+			a.Change.Memory = -a.Change.Memory
+			set(a, a.Before)
+			return true
+		})
+	}
+}
+
+// ownLimit is what a workload's quota and vCPUs let it use, millicores.
+func ownLimit(w fleet.WorkloadView) float64 {
+	limit := math.Inf(1)
+	for _, k := range w.Knobs {
+		switch k.Kind {
+		case fleet.CPUQuota:
+			limit = min(limit, float64(k.Now))
+		case fleet.VCPUs:
+			limit = min(limit, float64(1000*k.Now))
+		}
+	}
+	return limit
 }
 
 // pass observes one tick, plans and applies.

@@ -45,6 +45,9 @@ type Goal struct {
 	// Headroom is the share of the ceiling, in thousandths, that a destination
 	// keeps free (policy.headroom).
 	Headroom int64
+	// ReserveHosts is how many hosts of a zone may fail with the others having room
+	// for their reservations (policy.reserve_hosts); 0 = none.
+	ReserveHosts int
 	// MaxMoves bounds the steps; 0 = no bound.
 	MaxMoves int
 	// Drain names hosts to be emptied, whatever the objective.
@@ -74,6 +77,8 @@ func (g Goal) Validate() error {
 		return fmt.Errorf("ceiling %g: want more than 0 and at most 10 (1 = all that a host has)", float64(g.Ceiling)/1000)
 	case g.Headroom < 0 || g.Headroom > 900:
 		return fmt.Errorf("headroom %d is outside 0..900 (thousandths)", g.Headroom)
+	case g.ReserveHosts < 0 || g.ReserveHosts > 100:
+		return fmt.Errorf("reserve of %d hosts: want 0 to 100", g.ReserveHosts)
 	case g.MaxMoves < 0:
 		return fmt.Errorf("max moves %d: want 0 (no bound) or more", g.MaxMoves)
 	}

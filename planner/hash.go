@@ -59,6 +59,9 @@ func appendSeries(b []byte, s fleet.Series) []byte {
 		b = binary.AppendVarint(b, r.Tick)
 		b = appendFloats(b, r.Errors)
 	}
+	if s.Together != "" {
+		b = append(binary.AppendUvarint(append(b, 1), uint64(len(s.Together))), s.Together...)
+	}
 	return appendBands(b, s.Bands)
 }
 

@@ -49,11 +49,7 @@ func (p *pass) maintenanceOf(s *site) (maintenance, bool) {
 	if !ok {
 		return maintenance{}, false
 	}
-	for _, l := range s.members {
-		if l.Owner == s.ID {
-			found.takes += p.loadTime(p.predict(l, s, nil).Duration)
-		}
-	}
+	found.takes = p.leaving(s)
 	found.leaveBy = found.entry.From.Add(-found.takes - p.view.Policy.Margin)
 	begin := found.entry.From.Add(-2*found.takes - p.view.Policy.Margin - p.view.Policy.Horizon)
 	return found, !p.view.Now.Before(begin)

@@ -48,7 +48,10 @@ func (p *pass) run(relieve func([]fleet.Contention, []fleet.BreachStreak)) (flee
 
 	p.requests()
 	p.drains()
-	relieve(contentions, streaks)
+	p.undo()
+	relieve(p.inPlace(contentions, streaks))
+	streaks = append(streaks, p.squeezed()...)
+	streaks = append(streaks, p.thresholds()...)
 	p.consolidate()
 	if len(p.plan.Decisions) == 0 {
 		p.nothingToDo()
@@ -67,7 +70,9 @@ type pass struct {
 	bounds bounds
 	around surroundings
 	due    map[fleet.HostID]maintenance
-	plan   fleet.Plan
+	// standing are the adjustments in place, those of this pass included.
+	standing map[adjustmentKey]fleet.Adjustment
+	plan     fleet.Plan
 }
 
 func newPass(view fleet.View, model predictor.Model, par Par) *pass {
@@ -80,6 +85,8 @@ func newPass(view fleet.View, model predictor.Model, par Par) *pass {
 		books:  b,
 		bounds: newBounds(view),
 		around: newSurroundings(view, b),
+
+		standing: standing(view),
 		plan: fleet.Plan{
 			// Index and load time name the pass: a pass that sees the same
 			// books at the same time is the same pass.
@@ -158,7 +165,9 @@ func (p *pass) streaks(contentions []fleet.Contention) []fleet.BreachStreak {
 	}
 	before := map[key]fleet.BreachStreak{}
 	for _, b := range p.view.Breaches {
-		before[key{b.Host, b.Resource}] = b
+		if b.Workload == "" {
+			before[key{b.Host, b.Resource}] = b
+		}
 	}
 	var out []fleet.BreachStreak
 	for _, c := range contentions {
@@ -188,6 +197,9 @@ func (p *pass) nothingToDo() {
 		d.Reason = fmt.Sprintf("nothing to do: no host is expected to need more than it has within %s; closest is %s with %s of %s (%.0f %%) in %s at the %s quantile",
 			loadText(p.view.Policy.Horizon), closest.label(), cores(best.demand), cores(best.allocatable), 100*best.share,
 			loadText(time.Duration(best.step)*fleet.Tick), quantileText(p.view.Policy))
+	}
+	if n := len(p.view.Adjustments); n > 0 {
+		d.Reason += fmt.Sprintf("; %d workloads stay changed in place until the reason is gone", n)
 	}
 	p.record(d)
 }

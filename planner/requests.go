@@ -69,6 +69,11 @@ func (p *pass) drains() {
 		default:
 			continue
 		}
+		if !s.DrainBy.IsZero() && s.State != fleet.HostActive {
+			leaveBy = s.DrainBy.Add(-p.leaving(s) - p.view.Policy.Margin)
+			why += p.deadline(s, leaveBy)
+		}
+		begun := len(p.plan.Decisions)
 		leaving := slices.DeleteFunc(slices.Clone(s.members), func(l *load) bool { return l.Owner != s.ID })
 		slices.SortFunc(leaving, func(a, b *load) int {
 			return cmp.Or(cmp.Compare(b.Reservation.Memory, a.Reservation.Memory), cmp.Compare(a.ID, b.ID))
@@ -77,6 +82,7 @@ func (p *pass) drains() {
 			d := fleet.Decision{Outcome: fleet.OutcomeRefused, Workload: l.ID, Type: kind, LeaveBy: leaveBy}
 			p.leave(l, d, why, "", "", breach)
 		}
+		p.overdue(s, kind, p.plan.Decisions[begun:])
 	}
 }
 

@@ -58,9 +58,9 @@ func (a *arguments) done() {
 }
 
 // pattern is the load of a workload in cores: "2" is constant; "2+3@10h" is 2,
-// and 3 more from 10:00 on for two hours of every day, with a ramp of half an
+// and 3 more from 10:00 on for so long (two hours) of every day, with a ramp of half an
 // hour; "2~0.1" is stationary noise of 10 %.
-func pattern(text string) func(int64) float64 {
+func pattern(text string, lasts time.Duration) func(int64) float64 {
 	number := func(s string) float64 {
 		f, err := strconv.ParseFloat(s, 64)
 		if err != nil {
@@ -79,7 +79,7 @@ func pattern(text string) func(int64) float64 {
 	begin := number(strings.TrimSuffix(at, "h"))
 	return func(tick int64) float64 {
 		hour := math.Mod(fleet.TickStart(tick).Sub(start).Hours(), 24) - begin
-		share := max(0, min(1, 2*hour, 2*(2.5-hour)))
+		share := max(0, min(1, 2*hour, 2*(lasts.Hours()+0.5-hour)))
 		return 1000 * (number(base) + share*number(height))
 	}
 }
@@ -120,7 +120,7 @@ func TestStories(t *testing.T) {
 				must(d, t, h.Liveness.UnmarshalText([]byte(a.text("liveness", "alive"))))
 				return ""
 			case "workload":
-				w := f.workload(name, a.text("on", ""), int64(a.number("memory", 1)*float64(gib)), pattern(a.text("cpu", "1")))
+				w := f.workload(name, a.text("on", ""), int64(a.number("memory", 1)*float64(gib)), pattern(a.text("cpu", "1"), a.duration("for", 2*time.Hour)))
 				w.Priority = int64(a.number("priority", 0))
 				w.Pinned = a.text("pinned", "no") == "yes"
 				w.ManagedBy = a.text("managed-by", "")
@@ -130,6 +130,10 @@ func TestStories(t *testing.T) {
 					if h := &f.view.Hosts[i]; h.Name == name {
 						must(d, t, h.State.UnmarshalText([]byte(a.text("state", h.State.String()))))
 						must(d, t, h.Liveness.UnmarshalText([]byte(a.text("liveness", h.Liveness.String()))))
+						if by := a.duration("drain-by", 0); by > 0 {
+							h.DrainBy = f.view.Now.Add(by)
+						}
+						h.Foreign.CPU = int64(1000 * a.number("foreign", float64(h.Foreign.CPU)/1000))
 						h.Capacity.Memory = int64(a.number("memory", float64(h.Capacity.Memory/gib))) * gib
 					}
 				}
@@ -178,6 +182,44 @@ func TestStories(t *testing.T) {
 				f.view.Policy.MovesPerHost = int64(a.number("moves-per-host", float64(f.view.Policy.MovesPerHost)))
 				f.view.Policy.BandwidthInFlight = int64(a.number("bandwidth", float64(f.view.Policy.BandwidthInFlight>>20))) << 20
 				f.view.Policy.Consolidate = a.text("consolidate", "no") == "yes"
+				f.view.Policy.MovesPerLink = int64(a.number("moves-per-link", float64(f.view.Policy.MovesPerLink)))
+				f.view.Policy.BandwidthPerLink = int64(a.number("bandwidth-per-link", float64(f.view.Policy.BandwidthPerLink>>20))) << 20
+				if a.d.HasArg("in-place") {
+					f.view.Policy.InPlace = fleet.InPlace{}
+					for _, kind := range strings.Split(a.text("in-place", ""), "+") {
+						switch kind {
+						case "cpu-weight":
+							f.view.Policy.InPlace.CPUWeight = true
+						case "cpu-quota":
+							f.view.Policy.InPlace.CPUQuota = true
+						case "vcpus":
+							f.view.Policy.InPlace.VCPUs = true
+						case "balloon":
+							f.view.Policy.InPlace.Balloon = true
+						}
+					}
+				}
+				return ""
+			case "knob": // what the workload's driver can change of it
+				var k fleet.Knob
+				must(d, t, k.Kind.UnmarshalText([]byte(a.text("kind", ""))))
+				unit := map[fleet.AdjustmentKind]float64{fleet.CPUWeight: 1, fleet.CPUQuota: 1000, fleet.VCPUs: 1, fleet.Balloon: float64(gib)}[k.Kind]
+				k.Now, k.Least, k.Most = int64(a.number("now", 100)*unit), int64(a.number("least", 1)*unit), int64(a.number("most", 10000)*unit)
+				w := slices.IndexFunc(f.view.Workloads, func(w fleet.WorkloadView) bool { return string(w.ID) == name })
+				f.view.Workloads[w].Knobs = append(f.view.Workloads[w].Knobs, k)
+				return ""
+			case "threshold": // of a feature
+				w := slices.IndexFunc(f.view.Workloads, func(w fleet.WorkloadView) bool { return string(w.ID) == name })
+				f.view.Workloads[w].Kind, f.view.Workloads[w].Instance = fleet.Feature, fleet.WorkloadID(a.text("of", "vm"))
+				limit := fleet.FeatureThreshold{Metric: fleet.Resource(a.text("metric", "cpu")), Limit: int64(1000 * a.number("limit", 1)), Clear: fleet.DefaultClear, Hold: a.duration("hold", fleet.DefaultHold)}
+				must(d, t, limit.Validate())
+				f.view.Thresholds = append(f.view.Thresholds, fleet.WorkloadThresholds{Workload: fleet.WorkloadID(name), Thresholds: []fleet.FeatureThreshold{limit}})
+				return ""
+			case "metric": // what a feature pushes
+				f.pushed[fleet.WorkloadID(name)] = fleet.Vector{}.With(fleet.Resource(a.text("of", "")), int64(1000*a.number("is", 0)))
+				return ""
+			case "link": // between zones
+				f.view.Links = append(f.view.Links, fleet.Link{From: name, To: a.text("to", ""), Bandwidth: int64(a.number("mib", 0)) << 20})
 				return ""
 			case "barred":
 				f.view.Links = append(f.view.Links, fleet.Link{From: name, To: a.text("to", ""), Barred: "its cpu is older"})
@@ -216,7 +258,7 @@ func (f *trial) passes(n int, show string) string {
 		moves += len(plan.Moves)
 		f.view.Requests = nil // a request is answered once
 		for _, d := range plan.Decisions {
-			if n == 1 || d.Outcome == fleet.OutcomeMove || show == "all" && d.Outcome != fleet.OutcomeNone {
+			if n == 1 || d.Outcome == fleet.OutcomeMove || d.Outcome == fleet.OutcomeAdjust || d.Outcome == fleet.OutcomeUndo || show == "all" && d.Outcome != fleet.OutcomeNone {
 				fmt.Fprintf(&out, "%s ", f.view.Now.Format("15:04"))
 				out.WriteString(describe(d))
 			}

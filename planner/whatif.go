@@ -60,7 +60,10 @@ type arranger struct {
 	// why each was.
 	order  []int
 	reason map[int]string
-	out    Arrangement
+	// exposed says of the workloads that leave a host all the same what that takes
+	// of the room for hosts that fail.
+	exposed map[int]string
+	out     Arrangement
 	// nothing says why nothing is to be done, if the objective knows better than
 	// the general sentence.
 	nothing string
@@ -74,7 +77,7 @@ func newArranger(view fleet.View, goal Goal) (*arranger, error) {
 		}
 		drained[id] = true
 	}
-	a := &arranger{b: newBoard(view, drained), goal: goal, reason: map[int]string{}, room: float64(1000-goal.Headroom) / 1000}
+	a := &arranger{b: newBoard(view, drained), goal: goal, reason: map[int]string{}, exposed: map[int]string{}, room: float64(1000-goal.Headroom) / 1000}
 	a.limits = newLimits(a.b, goal.Ceiling)
 	for h, host := range a.b.hosts {
 		asked := host.State == fleet.HostDraining || host.State == fleet.HostMaintenance
@@ -109,7 +112,7 @@ func (a *arranger) move(w, to int, reason string) {
 
 // conclude orders the moves, scores them, and says what is left.
 func (a *arranger) conclude() {
-	steps, stuck := a.b.sequence(a.order, a.goal.MaxMoves)
+	steps, stuck := a.shelter(a.b.sequence(a.order, a.goal.MaxMoves))
 	end := slices.Clone(a.b.at)
 	for i := len(steps) - 1; i >= 0; i-- {
 		a.b.put(steps[i].w, steps[i].from)
@@ -142,6 +145,9 @@ func (a *arranger) refuse(w, to int, why string) {
 func (a *arranger) step(s hop, parked bool) Step {
 	b := a.b
 	out := Step{Workload: b.works[s.w].ID, To: b.hosts[s.to].ID, Memory: b.size[s.w], Reason: a.reason[s.w]}
+	if why := a.exposed[s.w]; why != "" {
+		out.Reason += "; against the reserve: " + why
+	}
 	if parked {
 		out.Reason = "it makes room for another move and waits here for its own"
 	}

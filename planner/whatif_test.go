@@ -47,6 +47,8 @@ func TestWhatIfStories(t *testing.T) {
 					arg.Scan(t, 0, &goal.MaxMoves)
 				case "headroom":
 					arg.Scan(t, 0, &goal.Headroom)
+				case "reserve":
+					arg.Scan(t, 0, &goal.ReserveHosts)
 				case "drain":
 					for _, v := range arg.Vals {
 						goal.Drain = append(goal.Drain, fleet.HostID(v))

@@ -61,5 +61,8 @@ func (p *pass) idle(l *load) string {
 			return "its host is contended (" + p.books.contentionText(c, p.view.Policy) + "): see the decisions of the last pass"
 		}
 	}
+	if all, _ := p.crossed(); len(all[l]) > 0 {
+		return all[l][0].text(l) + ": see the decisions of the last pass"
+	}
 	return "no pass moves it, because no contention is predicted where it is"
 }

@@ -15,12 +15,11 @@ import (
 // shell's business. The zero Calendar changes nothing.
 type Calendar struct {
 	entries []fleet.CalendarEntry // by beginning, then end, then id
-	growth  []fleet.Growth
 }
 
 // NewCalendar makes a calendar of the entries of all sources, in any order.
-func NewCalendar(entries []fleet.CalendarEntry, growth []fleet.Growth) Calendar {
-	c := Calendar{entries: slices.Clone(entries), growth: growth}
+func NewCalendar(entries []fleet.CalendarEntry) Calendar {
+	c := Calendar{entries: slices.Clone(entries)}
 	slices.SortStableFunc(c.entries, func(a, b fleet.CalendarEntry) int {
 		if order := a.From.Compare(b.From); order != 0 {
 			return order
@@ -39,13 +38,18 @@ func NewCalendar(entries []fleet.CalendarEntry, growth []fleet.Growth) Calendar 
 // Within keeps what lies within (from, until]: a pass narrows the calendar once,
 // because it asks it for every workload.
 func (c Calendar) Within(from, until time.Time) Calendar {
-	out := Calendar{growth: c.growth}
+	out := Calendar{}
 	for _, e := range c.entries {
 		if overlaps(e, from, until) {
 			out.entries = append(out.entries, e)
 		}
 	}
 	return out
+}
+
+// Growing keeps what grows.
+func (c Calendar) Growing() Calendar {
+	return Calendar{entries: slices.DeleteFunc(slices.Clone(c.entries), func(e fleet.CalendarEntry) bool { return e.Kind != fleet.LoadGrows })}
 }
 
 // Load is by how much the calendar multiplies the load of a workload at a later
@@ -55,20 +59,19 @@ func (c Calendar) Within(from, until time.Time) Calendar {
 func (c Calendar) Load(w fleet.Workload, owner fleet.Host, r fleet.Resource, now, at time.Time) float64 {
 	factor := 1.0
 	for _, e := range c.entries {
-		if e.Kind != fleet.LoadChanges || !e.OnWorkload(w, owner) {
+		if !e.OnWorkload(w, owner) {
 			continue
 		}
-		if during := changeShare(e.Change.Get(r)); e.At(at) && !e.At(now) {
+		switch during := changeShare(e.Change.Get(r)); {
+		case e.Kind == fleet.LoadGrows:
+			factor *= e.Growth(r, now, at)
+		case e.Kind != fleet.LoadChanges:
+		case e.At(at) && !e.At(now):
 			factor *= during
-		} else if e.At(now) && !e.At(at) && during > 0 {
+		case e.At(now) && !e.At(at) && during > 0:
 			// Of an event that silences a workload nothing is left to
 			// divide; the forecast then rests on its seasons.
 			factor /= during
-		}
-	}
-	for _, g := range c.growth {
-		if g.OnWorkload(w) {
-			factor *= g.Factor(r, at.Sub(now))
 		}
 	}
 	return factor
@@ -83,6 +86,16 @@ func (c Calendar) Peak(w fleet.Workload, owner fleet.Host, r fleet.Resource, now
 	return largest
 }
 
+// Ahead is by how much the calendar multiplies what is foreseen for one horizon
+// after a tick.
+func (c Calendar) Ahead(w fleet.Workload, owner fleet.Host, r fleet.Resource, tick int64, h Horizon) float64 {
+	from, until := middle(tick), middle(tick+int64(h.Ticks))
+	if h.Peak {
+		return c.Peak(w, owner, r, from, from, until)
+	}
+	return c.Load(w, owner, r, from, until)
+}
+
 func changeShare(thousandths int64) float64 {
 	if thousandths == fleet.Unknown {
 		return 1
@@ -94,7 +107,7 @@ func changeShare(thousandths int64) float64 {
 // step times the load's factor. A block without events in reach is returned as it
 // is.
 func (c Calendar) Bend(b Block, w fleet.Workload, owner fleet.Host, r fleet.Resource) Block {
-	if b.scenarios == nil || len(c.entries)+len(c.growth) == 0 {
+	if b.scenarios == nil || len(c.entries) == 0 {
 		return b
 	}
 	var factors [Steps]float64
@@ -179,17 +192,19 @@ func (e Effect) String() string {
 }
 
 // EffectsOn lists what changes the load of a workload within (from, until], by
-// beginning; growth comes last.
+// beginning. The factor of a growth is that of this time.
 func (c Calendar) EffectsOn(w fleet.Workload, owner fleet.Host, r fleet.Resource, from, until time.Time) []Effect {
 	var out []Effect
 	for _, e := range c.entries {
-		if e.Kind == fleet.LoadChanges && e.OnWorkload(w, owner) && overlaps(e, from, until) && e.Change.Get(r) != 0 {
-			out = append(out, Effect{e.From, e.Until, e.String(), changeShare(e.Change.Get(r))})
+		rate := e.Change.Get(r)
+		if rate == 0 || rate == fleet.Unknown || !e.OnWorkload(w, owner) || !overlaps(e, from, until) {
+			continue
 		}
-	}
-	for _, g := range c.growth {
-		if f := g.Factor(r, until.Sub(from)); f != 1 && g.OnWorkload(w) {
-			out = append(out, Effect{from, until, fmt.Sprintf("growth of %q by %.1f %% a month", g.Group, float64(g.PerMonth.Get(r))/10), f})
+		switch e.Kind {
+		case fleet.LoadChanges:
+			out = append(out, Effect{e.From, e.Until, e.String(), changeShare(rate)})
+		case fleet.LoadGrows:
+			out = append(out, Effect{e.From, e.Until, fmt.Sprintf("%s by %.1f %% a month", e, float64(rate)/10), e.Growth(r, from, until)})
 		}
 	}
 	return out

@@ -38,7 +38,7 @@ func TestCalendarLoad(t *testing.T) {
 	over := entry("over", fleet.LoadChanges, -60, 10, -1000)
 	other := entry("other", fleet.LoadChanges, 0, 1000, 9000)
 	other.Workloads, other.Hosts = []fleet.WorkloadID{"w2"}, []fleet.HostID{"h2"}
-	c := NewCalendar([]fleet.CalendarEntry{ad, sale, running, holiday, over, other}, nil)
+	c := NewCalendar([]fleet.CalendarEntry{ad, sale, running, holiday, over, other})
 	for _, want := range []struct {
 		minute int
 		factor float64
@@ -62,7 +62,9 @@ func TestCalendarLoad(t *testing.T) {
 }
 
 func TestCalendarGrowth(t *testing.T) {
-	c := NewCalendar(nil, []fleet.Growth{{Group: "web", PerMonth: fleet.Vector{CPU: 20}}, {Group: "batch", PerMonth: fleet.Vector{CPU: 900}}})
+	web, batch := entry("web", fleet.LoadGrows, -60, 75*24*60, 20), entry("batch", fleet.LoadGrows, 0, 365*24*60, 900)
+	web.Groups, batch.Groups = []string{"web"}, []string{"batch"}
+	c := NewCalendar([]fleet.CalendarEntry{web, batch})
 	in := func(days int) float64 {
 		return c.Load(calendarWork, calendarHost, fleet.CPU, calendarNow, calendarNow.AddDate(0, 0, days))
 	}
@@ -71,6 +73,12 @@ func TestCalendarGrowth(t *testing.T) {
 	}
 	if got := in(60); math.Abs(got-1.02*1.02) > 1e-12 {
 		t.Errorf("after two months ×%v: growth compounds", got)
+	}
+	if got := in(90); math.Abs(got-math.Pow(1.02, 2.5)) > 1e-12 {
+		t.Errorf("after three months, of which it grows two and a half, ×%v", got)
+	}
+	if got := c.Load(calendarWork, calendarHost, fleet.CPU, after(-30), calendarNow); math.Abs(got-math.Pow(1.02, 0.5/24/30)) > 1e-12 {
+		t.Errorf("what has grown until a forecast's beginning is in its history: ×%v", got)
 	}
 	if got := c.Load(calendarWork, calendarHost, fleet.Memory, calendarNow, calendarNow.AddDate(1, 0, 0)); got != 1 {
 		t.Errorf("cpu growth multiplies memory by %v", got)
@@ -87,7 +95,7 @@ func TestCalendarBendsForecast(t *testing.T) {
 		s.Observe(tick, 2000+300*r.Float64())
 	}
 	plain := NewBlock(s.Report("w1", fleet.CPU, Window), Baseline{})
-	c := NewCalendar([]fleet.CalendarEntry{entry("sale", fleet.LoadChanges, 30, 45, 500)}, nil)
+	c := NewCalendar([]fleet.CalendarEntry{entry("sale", fleet.LoadChanges, 30, 45, 500)})
 	bent := c.Bend(plain, calendarWork, calendarHost, fleet.CPU)
 	before, with := Sum(0, []Block{plain}), Sum(0, []Block{bent})
 	for step := 1; step <= Steps; step++ {
@@ -105,10 +113,10 @@ func TestCalendarBendsForecast(t *testing.T) {
 	if empty.Quantile(7, 0.9) != base.Quantile(7, 0.9) {
 		t.Error("a bent block does not leave a sum as it came")
 	}
-	if far := NewCalendar([]fleet.CalendarEntry{entry("far", fleet.LoadChanges, 500, 600, 500)}, nil); far.Bend(plain, calendarWork, calendarHost, fleet.CPU).scenarios != plain.scenarios {
+	if far := NewCalendar([]fleet.CalendarEntry{entry("far", fleet.LoadChanges, 500, 600, 500)}); far.Bend(plain, calendarWork, calendarHost, fleet.CPU).scenarios != plain.scenarios {
 		t.Error("an event out of reach costs a copy")
 	}
-	if got := NewCalendar(nil, nil).Bend(Block{}, calendarWork, calendarHost, fleet.CPU); got.scenarios != nil {
+	if got := NewCalendar(nil).Bend(Block{}, calendarWork, calendarHost, fleet.CPU); got.scenarios != nil {
 		t.Error("nothing is bent into something")
 	}
 }
@@ -120,7 +128,7 @@ func TestCalendarAllocatable(t *testing.T) {
 	elsewhere.Zones = []string{"z2"}
 	memory := entry("memory", fleet.CapacityFalls, 60, 70, 0)
 	memory.Change = fleet.Vector{Memory: -1000}
-	c := NewCalendar([]fleet.CalendarEntry{half, more, elsewhere, memory}, nil)
+	c := NewCalendar([]fleet.CalendarEntry{half, more, elsewhere, memory})
 	newest := fleet.TickOf(calendarNow)
 	for tick, want := range map[int64]int64{0: 10_000, 2: 5_000, 3: 0, 4: 3_000, 7: 3_000, 8: 10_000} {
 		if got := c.Allocatable(calendarHost, fleet.CPU, newest+tick); got != want {
@@ -148,12 +156,12 @@ func TestCalendarContention(t *testing.T) {
 	if got, ok := (Calendar{}).Contention(calendarHost, fleet.CPU, d, newest, 4000, policy); ok {
 		t.Fatalf("without a calendar: %+v", got)
 	}
-	c := NewCalendar([]fleet.CalendarEntry{entry("rack", fleet.CapacityFalls, 30, 60, -700)}, nil)
+	c := NewCalendar([]fleet.CalendarEntry{entry("rack", fleet.CapacityFalls, 30, 60, -700)})
 	got, ok := c.Contention(calendarHost, fleet.CPU, d, newest, 4000, policy)
 	if !ok || got.Steps != 6 || got.Now || got.Allocatable != 3000 || got.Probability < 0.9 {
 		t.Errorf("30 minutes before maintenance: %+v", got)
 	}
-	c = NewCalendar([]fleet.CalendarEntry{entry("rack", fleet.CapacityFalls, -10, 60, -700)}, nil)
+	c = NewCalendar([]fleet.CalendarEntry{entry("rack", fleet.CapacityFalls, -10, 60, -700)})
 	if got, ok = c.Contention(calendarHost, fleet.CPU, d, newest, 4000, policy); !ok || !got.Now || got.Steps != 0 || got.Allocatable != 3000 {
 		t.Errorf("within maintenance: %+v", got)
 	}
@@ -162,7 +170,7 @@ func TestCalendarContention(t *testing.T) {
 func TestCalendarForbids(t *testing.T) {
 	freeze := entry("freeze", fleet.NoMoves, 30, 60, 0)
 	freeze.Hosts = []fleet.HostID{"h2"}
-	c := NewCalendar([]fleet.CalendarEntry{freeze}, nil)
+	c := NewCalendar([]fleet.CalendarEntry{freeze})
 	h2 := fleet.Host{ID: "h2"}
 	for _, w := range []struct {
 		from, until int
@@ -183,15 +191,17 @@ func TestCalendarForbids(t *testing.T) {
 func TestCalendarEffects(t *testing.T) {
 	sale := entry("sale", fleet.LoadChanges, 30, 60, 500)
 	sale.Label = "winter sale"
-	c := NewCalendar([]fleet.CalendarEntry{sale, entry("rack", fleet.CapacityFalls, 10, 20, -1000)}, []fleet.Growth{{Group: "web", PerMonth: fleet.Vector{CPU: 20}}})
+	shop := entry("shop", fleet.LoadGrows, -1, 90*24*60, 500)
+	shop.Groups = []string{"web"}
+	c := NewCalendar([]fleet.CalendarEntry{sale, shop, entry("rack", fleet.CapacityFalls, 10, 20, -1000)})
 	var lines []string
 	for _, e := range append(c.EffectsOn(calendarWork, calendarHost, fleet.CPU, calendarNow, after(120)), c.EffectsOnHost(calendarHost, fleet.CPU, calendarNow, after(120))...) {
 		lines = append(lines, e.String())
 	}
 	at := func(minute int) string { return after(minute).Format("01-02 15:04") }
 	want := []string{
+		"×1.00 from " + at(-1) + " to " + at(90*24*60) + ": load-grows shop by 50.0 % a month",
 		"×1.50 from " + at(30) + " to " + at(60) + ": load-changes winter sale",
-		"×1.00 from " + at(0) + " to " + at(120) + `: growth of "web" by 2.0 % a month`,
 		"×0.00 from " + at(10) + " to " + at(20) + ": capacity-falls rack",
 	}
 	if got := strings.Join(lines, "\n"); got != strings.Join(want, "\n") {
@@ -209,8 +219,11 @@ func TestCalendarOrder(t *testing.T) {
 		var entries []fleet.CalendarEntry
 		for range rapid.IntRange(0, 6).Draw(t, "entries") {
 			from := rapid.IntRange(-60, 120).Draw(t, "from")
-			e := entry(string(rune('a'+len(entries))), fleet.CalendarKind(rapid.IntRange(0, 2).Draw(t, "kind")), from, from+rapid.IntRange(1, 90).Draw(t, "length"),
+			e := entry(string(rune('a'+len(entries))), fleet.CalendarKind(rapid.IntRange(0, 3).Draw(t, "kind")), from, from+rapid.IntRange(1, 90).Draw(t, "length"),
 				-int64(rapid.IntRange(1, 1000).Draw(t, "change")))
+			if e.Kind == fleet.LoadGrows && e.Change.CPU < -999 {
+				e.Change.CPU = -999
+			}
 			if e.Kind == fleet.LoadChanges {
 				e.Change.CPU += int64(rapid.IntRange(0, 5000).Draw(t, "rise"))
 			}
@@ -218,8 +231,8 @@ func TestCalendarOrder(t *testing.T) {
 		}
 		shuffled := append([]fleet.CalendarEntry(nil), entries...)
 		rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0)).Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
-		a, b := NewCalendar(entries, nil), NewCalendar(shuffled, nil)
-		extra := NewCalendar(append(shuffled, entry("z", fleet.LoadChanges, 1, 600, 100)), nil)
+		a, b := NewCalendar(entries), NewCalendar(shuffled)
+		extra := NewCalendar(append(shuffled, entry("z", fleet.LoadChanges, 1, 600, 100)))
 		for minute := 1; minute < 180; minute += 7 {
 			x, y := a.Load(calendarWork, calendarHost, fleet.CPU, calendarNow, after(minute)), b.Load(calendarWork, calendarHost, fleet.CPU, calendarNow, after(minute))
 			if x != y || math.IsNaN(x) || math.IsInf(x, 0) || x < 0 {

@@ -93,9 +93,6 @@ type Calibration struct {
 const (
 	// calibrationDecay halves what was learned in 700 targets, about a week.
 	calibrationDecay = 0.999
-	// shiftRate is how far a quantile that was crossed moves up, in units of
-	// the scale.
-	shiftRate = 0.01
 	// trustAfter is how many targets give half the say to what was learned.
 	trustAfter = 150
 )
@@ -106,11 +103,15 @@ func (c *Calibration) Blend(h Horizon, o *Opinions, all *Shared, out *[LevelCoun
 	c.mix(h, o, out)
 	for q := range out {
 		out[q] += float64(c.Shift[q]) * o.Scale
-		if all != nil && guardOf(h).shared {
+		if all != nil {
 			out[q] += float64(all.Shift[q]) * o.Scale
 		}
 	}
-	ascending(out)
+	// What crossed another level is lifted, not exchanged: each shift must be
+	// judged by the quantile that it moves.
+	for q := range out {
+		out[q] = max(out[q], out[max(q-1, 0)], 0)
+	}
 }
 
 // Shared is by how much the quantiles of one horizon must be shifted for all
@@ -121,21 +122,16 @@ type Shared struct {
 	Shift [LevelCount]float32
 }
 
-// sharedRate is how far the shared shift moves in the time of one target per
-// series when all of them were crossed.
-const sharedRate = 0.05
-
-// Observe judges one forecast of one of so many series.
-func (s *Shared) Observe(given *[LevelCount]float64, truth float64, series int) {
-	for q, level := range Levels {
-		if level == 0.5 {
-			continue
-		}
-		step := level
+// Observe judges one forecast for a horizon of one of so many series. Where series
+// shift alone it learns nothing.
+func (s *Shared) Observe(h Horizon, given *[LevelCount]float64, truth float64, series int) {
+	g := guardOf(h)
+	for q, aim := range g.aims() {
+		step := aim
 		if truth <= given[q] {
-			step = level - 1
+			step = aim - 1
 		}
-		s.Shift[q] += float32(sharedRate * step / float64(max(series, 1)))
+		s.Shift[q] += float32(g.sharedRate[q] * step / float64(max(series, 1)))
 	}
 }
 
@@ -184,24 +180,46 @@ func (c *Calibration) weights(g guard, o *Opinions) [ExpertCount]float64 {
 type guard struct {
 	prior    [ExpertCount]float64
 	firmness float64
-	// shiftDecay draws a series' own shift back to what the models say.
-	shiftDecay float64
-	// shared says whether the shift of all series counts.
-	shared bool
+	// shiftRate is how far a quantile that was crossed moves up for the series
+	// alone, in units of the scale; shiftDecay draws that back to what the models
+	// say.
+	shiftRate, shiftDecay float64
+	// sharedRate is how far the shift of all series moves, per level and in units
+	// of the scale, in the time of one target per series when all of them were
+	// crossed; 0 = not at all.
+	sharedRate [LevelCount]float64
+	// aim, if not 0, is the share of targets that the level .95 is to cover on
+	// past days, so that it covers .95 of those to come.
+	aim float64
+}
+
+// shared says whether the shift of all series counts.
+func (g guard) shared() bool { return g.sharedRate != [LevelCount]float64{} }
+
+func (g guard) aims() [LevelCount]float64 {
+	aims := Levels
+	if g.aim > 0 {
+		aims[2] = g.aim
+	}
+	return aims
 }
 
 // guardOf a horizon. A week holds seven targets of a day, too few for a series to
 // tell alone that this week is not like the last: there all series shift
-// together, and the opinions on daily peaks are averaged. For shorter horizons
-// the models see a change at once, and a shift of all only runs after it.
+// together, and opinions are averaged rather than chosen. For shorter horizons the
+// models see a change at once, and a shift of all only runs after it.
+//
+// Days differ more than chance alone would have it, so the .95 of daily peaks has to
+// cover more than .95 of the past days; .965 cost no loss on the days it was
+// chosen on, because .9 and .99 follow more slowly.
 func guardOf(h Horizon) guard {
 	switch {
 	case h.Ticks < ticksPerDay:
-		return guard{prior: [ExpertCount]float64{1, 0.02, 0.05, 0.02}, firmness: 20, shiftDecay: 0.999}
+		return guard{prior: [ExpertCount]float64{1, 0.02, 0.05, 0.02}, firmness: 20, shiftRate: 0.01, shiftDecay: 0.999}
 	case h.Peak:
-		return guard{prior: [ExpertCount]float64{1, 0.1, 1.5, 0.5}, firmness: 2, shiftDecay: 0.9998, shared: true}
+		return guard{prior: [ExpertCount]float64{1, 0.1, 1.5, 0.5}, firmness: 2, shiftDecay: 0.9998, sharedRate: [LevelCount]float64{0, 0.01, 0.05, 0.02}, aim: 0.965}
 	}
-	return guard{prior: [ExpertCount]float64{1, 0.02, 0.05, 0.02}, firmness: 20, shiftDecay: 0.9998, shared: true}
+	return guard{prior: [ExpertCount]float64{1, 0.02, 0.3, 0.1}, firmness: 10, shiftRate: 0.01, shiftDecay: 0.9998, sharedRate: [LevelCount]float64{0, 0.02, 0.02, 0.02}}
 }
 
 // Observe judges a forecast: the opinions given then, and what came (base units).
@@ -229,8 +247,8 @@ func (c *Calibration) Observe(h Horizon, o *Opinions, truth float64, all *Shared
 		}
 	}
 	// Targets that overlap say the same again and again: each counts for less.
-	decay := float32(guardOf(h).shiftDecay)
-	rate := shiftRate / math.Sqrt(float64(h.Ticks)/calibrateEvery)
+	g := guardOf(h)
+	decay, rate := float32(g.shiftDecay), g.shiftRate/math.Sqrt(float64(h.Ticks)/calibrateEvery)
 	for q, level := range Levels {
 		if level == 0.5 {
 			continue // the centre is the experts' business

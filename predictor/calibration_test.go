@@ -62,16 +62,16 @@ func TestSharedShiftCovers(t *testing.T) {
 		var shared Shared
 		rng := sequenceRandom(9)
 		covered, n := 0.0, 0.0
-		for step := range 2000 {
+		for step := range 3000 {
 			for i := range cals {
 				truth := 100 + 3*bell(&rng)
 				var q [LevelCount]float64
 				cals[i].Blend(h, &o, &shared, &q)
-				if step >= 1000 {
+				if step >= 2000 {
 					n, covered = n+1, covered+boolean(truth <= q[2])
 				}
 				cals[i].Observe(h, &o, truth, &shared)
-				shared.Observe(&q, truth, series)
+				shared.Observe(h, &q, truth, series)
 			}
 		}
 		return covered / n
@@ -79,6 +79,10 @@ func TestSharedShiftCovers(t *testing.T) {
 	// Without a shift it would be .708.
 	if c := cover(Horizon{ticksPerDay, false}); c < 0.93 || c > 0.97 {
 		t.Errorf("a day ahead the .95 quantile covers %.3f", c)
+	}
+	// Daily peaks have no shift of their own: that of all covers them alone.
+	if c := cover(Horizon{ticksPerDay, true}); c < 0.92 || c > 0.98 {
+		t.Errorf("of daily peaks the .95 quantile covers %.3f", c)
 	}
 	if c := cover(Horizon{3, false}); c > 0.9 {
 		t.Errorf("15 minutes ahead the .95 quantile covers %.3f: the shared shift counts", c)

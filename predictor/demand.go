@@ -80,6 +80,10 @@ func (d *Demand) accumulate(b Block, sign int64) {
 		return
 	}
 	lag := int(max(min(d.tick-b.tick, Window), -Window))
+	if sign > 0 {
+		d.gather(b, lag)
+		return
+	}
 	for k := range Steps {
 		from := min(max(k+lag, 0), Steps-1)
 		d.centres[k] = addBounded(d.centres[k], sign*b.centres[from])
@@ -90,6 +94,37 @@ func (d *Demand) accumulate(b Block, sign int64) {
 			age := min(max(i-lag, 0), Window-1)
 			row[i] = addBounded(row[i], sign*member[age])
 		}
+	}
+}
+
+// gather is accumulate of a member that is added. Most have the same tick, so
+// that the rows are added as they lie, or one that is a few ticks older.
+func (d *Demand) gather(b Block, lag int) {
+	for k := range Steps {
+		from := min(max(k+lag, 0), Steps-1)
+		d.centres[k] = addBounded(d.centres[k], b.centres[from])
+		row, member := &d.scenarios[k], &b.scenarios[from]
+		newer, older := max(lag, 0), max(-lag, 0)
+		addConstant(row[:newer], member[0])
+		addRow(row[newer:Window-older], member[older:Window-newer])
+		addConstant(row[Window-older:], member[Window-1])
+	}
+}
+
+// addRow adds amounts that are not negative, so that a negative sum has wrapped
+// round.
+func addRow(row, amounts []int64) {
+	amounts = amounts[:len(row)]
+	for i, amount := range amounts {
+		if row[i] += amount; row[i] < 0 {
+			row[i] = math.MaxInt64
+		}
+	}
+}
+
+func addConstant(row []int64, amount int64) {
+	for i := range row {
+		row[i] = addBounded(row[i], amount)
 	}
 }
 
@@ -113,7 +148,11 @@ func (d Demand) Centre(step int) float64 { return float64(d.centres[index(step)]
 // i/(n+1), as in split conformal prediction, so short histories widen it; above
 // n/(n+1) it goes on as a tail that falls with the fourth power.
 func (d Demand) Quantile(step int, level float64) float64 {
-	return quantileOf(d.sorted(step), level)
+	if d.scenarios == nil {
+		return 0
+	}
+	amounts := d.scenarios[index(step)]
+	return quantileOf(arranged(amounts[:], level), level)
 }
 
 // Exceeds returns the probability that demand is above limit at a step

@@ -63,16 +63,7 @@ func (s *Series) computeFeatures() []float32 {
 		f[FeatureWeek] = newest
 	}
 	f[FeatureDaily], f[FeatureHourly], f[FeatureRevert] = s.weekly.daily, s.weekly.hourly, s.weekly.revert
-	f[FeatureSame] = s.sameTime(s.tick, newest).mean
-	for k := 1; k <= Steps; k++ {
-		target := s.tick + int64(k)
-		same := s.sameTime(target, newest)
-		at := FeatureSteps + (k-1)*FeaturesPerStep
-		f[at], f[at+1] = same.mean, same.max
-		f[at+2] = s.or(target-ticksPerDay, newest)
-		f[at+3] = s.or(target-ticksPerWeek, newest)
-		f[at+4] = s.sameMinute(target, newest)
-	}
+	s.sameTimes(f, newest)
 	return f
 }
 
@@ -83,28 +74,37 @@ func (s *Series) windows(f []float32) {
 	largest := float32(0)
 	origin := float64(s.at(s.tick)) // shifting keeps the squares small
 	c := s.cursor(s.tick)
-	for age := range ticksPerDay {
-		if v := c.back(); v == v {
-			d := float64(v) - origin
-			n, sum, square = n+1, sum+d, square+d*d
-			largest = max(largest, v)
-		}
-		for i, w := range meanWindows {
-			if age == w-1 {
-				f[FeatureMeans+i] = float32(origin + sum/n)
+	mean, top, sd, age := 0, 0, 0, 0
+	for age < ticksPerDay {
+		until := min(nextWindow(meanWindows[:], mean), nextWindow(maxWindows[:], top), nextWindow(sdWindows[:], sd))
+		for ; age < until; age++ {
+			if v := c.back(); v == v {
+				d := float64(v) - origin
+				n, sum, square = n+1, sum+d, square+d*d
+				largest = max(largest, v)
 			}
 		}
-		for i, w := range maxWindows {
-			if age == w-1 {
-				f[FeatureMaxima+i] = largest
-			}
+		if nextWindow(meanWindows[:], mean) == age {
+			f[FeatureMeans+mean] = float32(origin + sum/n)
+			mean++
 		}
-		for i, w := range sdWindows {
-			if age == w-1 {
-				f[FeatureSDs+i] = float32(math.Sqrt(max(square/n-(sum/n)*(sum/n), 0)))
-			}
+		if nextWindow(maxWindows[:], top) == age {
+			f[FeatureMaxima+top] = largest
+			top++
+		}
+		if nextWindow(sdWindows[:], sd) == age {
+			f[FeatureSDs+sd] = float32(math.Sqrt(max(square/n-(sum/n)*(sum/n), 0)))
+			sd++
 		}
 	}
+}
+
+// nextWindow is where the window at that place ends, a day when there is none.
+func nextWindow(windows []int, at int) int {
+	if at == len(windows) {
+		return ticksPerDay
+	}
+	return windows[at]
 }
 
 // weekly holds what looks back a week, computed when the hour is full.
@@ -158,16 +158,25 @@ func (c *cursor) back() float32 {
 	return v
 }
 
-// ewma walks back ten half-lives; what lies before weighs less than 0.1 %.
-func (s *Series) ewma() float32 {
+// ewmaWeights fall by half every half-life; what lies before ten of them weighs
+// less than 0.1 %.
+var ewmaWeights = func() (w [60]float64) {
 	decay := math.Exp2(-1 / ewmaHalfLife)
-	weight, total, sum := 1.0, 0.0, 0.0
+	weight := 1.0
+	for i := range w {
+		w[i] = weight
+		weight *= decay
+	}
+	return w
+}()
+
+func (s *Series) ewma() float32 {
+	total, sum := 0.0, 0.0
 	c := s.cursor(s.tick)
-	for range int(10 * ewmaHalfLife) {
+	for _, weight := range ewmaWeights {
 		if v := c.back(); v == v {
 			total, sum = total+weight, sum+weight*float64(v)
 		}
-		weight *= decay
 	}
 	return float32(sum / total)
 }
@@ -247,11 +256,44 @@ func (r *regression) slope() float32 {
 	return float32(min(max(r.xy/r.xx*r.pairs/(r.pairs+ticksPerDay/2), 0), 1))
 }
 
-// sameMinute is the mean at the target's minute of the last six hours.
-func (s *Series) sameMinute(target int64, otherwise float32) float32 {
+// sameTimes fills what the coming steps were at the same time on other days and
+// at the same minute of the last hours. The days are read out of the ring once:
+// the steps look at nearly the same ticks of them.
+func (s *Series) sameTimes(f []float32, newest float32) {
+	const first = -1 // the tick before now, seen from the day's own now
+	var days [7][Steps + 3]float32
+	for day := range days {
+		s.read(days[day][:], s.tick-int64(day+1)*ticksPerDay+first)
+	}
+	var hours [6 * Steps]float32
+	s.read(hours[:], s.tick-int64(len(hours))+1)
+	for k := range Steps + 1 {
+		same := sameTime(&days, k, newest)
+		if k == 0 {
+			f[FeatureSame] = same.mean
+			continue
+		}
+		at := f[FeatureSteps+(k-1)*FeaturesPerStep:][:FeaturesPerStep]
+		at[0], at[1] = same.mean, same.max
+		at[2] = or(days[0][k-first], newest)
+		at[3] = or(days[6][k-first], newest)
+		at[4] = sameMinute(&hours, k, newest)
+	}
+}
+
+// read copies ticks from the given one on, oldest first.
+func (s *Series) read(out []float32, first int64) {
+	at := int(slot(first, ringTicks))
+	n := copy(out, s.values[at:])
+	copy(out[n:], s.values[:])
+}
+
+// sameMinute is the mean at the minute of the step of the last six hours; hours
+// ends with the newest tick.
+func sameMinute(hours *[6 * Steps]float32, step int, otherwise float32) float32 {
 	n, sum := 0.0, 0.0
-	for hour := int64(1); hour <= 6; hour++ {
-		if v := s.at(target - hour*Steps); v == v {
+	for at := len(hours) - 1 + step - Steps; at >= 0; at -= Steps {
+		if v := hours[at]; v == v {
 			n, sum = n+1, sum+float64(v)
 		}
 	}
@@ -261,25 +303,25 @@ func (s *Series) sameMinute(target int64, otherwise float32) float32 {
 	return float32(sum / n)
 }
 
-type sameTime struct{ mean, max float32 }
+type meanMax struct{ mean, max float32 }
 
-// sameTime looks at the same time of day on the seven days before the target.
-func (s *Series) sameTime(target int64, otherwise float32) sameTime {
+// sameTime looks at the time of day of the step, three ticks wide, on the seven
+// days before; its maximum is of that tick alone.
+func sameTime(days *[7][Steps + 3]float32, step int, otherwise float32) meanMax {
 	var n, sum float64
 	largest := float32(-1)
-	for day := int64(1); day <= 7; day++ {
-		for side := int64(-1); side <= 1; side++ {
-			v := s.at(target - day*ticksPerDay + side)
+	for day := range days {
+		for side, v := range days[day][step : step+3] {
 			if v != v {
 				continue
 			}
 			n, sum = n+1, sum+float64(v)
-			if side == 0 {
+			if side == 1 {
 				largest = max(largest, v)
 			}
 		}
 	}
-	out := sameTime{mean: otherwise, max: otherwise}
+	out := meanMax{mean: otherwise, max: otherwise}
 	if n > 0 {
 		out.mean = float32(sum / n)
 	}
@@ -300,8 +342,8 @@ func (s *Series) before(tick int64) float32 {
 	return s.at(s.tick)
 }
 
-func (s *Series) or(tick int64, otherwise float32) float32 {
-	if v := s.at(tick); v == v {
+func or(v, otherwise float32) float32 {
+	if v == v {
 		return v
 	}
 	return otherwise

@@ -100,9 +100,13 @@ type OnsetRow struct {
 
 // Onset predicts the probability of contention at one lead. It is read-only.
 type Onset struct {
-	model       *boost.Model
+	models      [onsetBag]*boost.Model
 	calibration *boost.Calibration
 }
+
+// onsetBag models that differ by their seeds give a mean: contention is rare, and
+// what one of them says of it depends much on which rows it happened to draw.
+const onsetBag = 3
 
 // TrainOnset trains it on rows of many hosts; rows that calibrate must be later
 // than the others. It fails when contention never or always came.
@@ -127,14 +131,17 @@ func TrainOnset(rows []OnsetRow, seed uint64, par boost.Par) (*Onset, error) {
 	if m.Rows = len(target); positives < 20 || positives > m.Rows-20 {
 		return nil, fmt.Errorf("train the onset of contention: %d of %d moments are contended: too few on one side to learn from", positives, m.Rows)
 	}
-	model, err := boost.Train(boost.Bin(m, 0), target, nil, boost.Config{
-		Loss: boost.Loss{Kind: boost.Logistic}, Trees: 200, Leaves: 12, Rate: 0.05, MinLeaf: 80, L2: 4,
-		RowFraction: 0.5, ColFraction: 0.3, Seed: seed,
-	}, par)
-	if err != nil {
-		return nil, fmt.Errorf("train the onset of contention: %w", err)
+	o := &Onset{}
+	binned := boost.Bin(m, 0)
+	for i := range o.models {
+		var err error
+		if o.models[i], err = boost.Train(binned, target, nil, boost.Config{
+			Loss: boost.Loss{Kind: boost.Logistic}, Trees: 200, Leaves: 12, Rate: 0.05, MinLeaf: 80, L2: 4,
+			RowFraction: 0.5, ColFraction: 0.3, Seed: seed + uint64(i),
+		}, par); err != nil {
+			return nil, fmt.Errorf("train the onset of contention: %w", err)
+		}
 	}
-	o := &Onset{model: model}
 	var score, outcome []float64
 	for i := range rows {
 		if rows[i].Calibrates {
@@ -152,7 +159,11 @@ func TrainOnset(rows []OnsetRow, seed uint64, par boost.Par) (*Onset, error) {
 func (o *Onset) Raw(v *HostView) float64 {
 	var x [onsetCols]float32
 	v.row(x[:])
-	return o.model.Predict(x[:])
+	sum := 0.0
+	for _, m := range o.models {
+		sum += m.Predict(x[:])
+	}
+	return sum / onsetBag
 }
 
 // Probability of contention in the window, calibrated.
@@ -161,6 +172,7 @@ func (o *Onset) Probability(v *HostView) float64 {
 	if o.calibration == nil {
 		return p
 	}
-	// A small share of the raw value keeps the order between equal steps.
-	return 0.98*o.calibration.At(p) + 0.02*p
+	// What a week of rare events teaches is half luck: halfway is right more often
+	// than either, and it keeps the order between equal steps.
+	return (o.calibration.At(p) + p) / 2
 }

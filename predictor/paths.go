@@ -33,7 +33,7 @@ func (d Demand) PeakExceeds(first, last int, limit float64) float64 {
 // looked at.
 func (d Demand) Shortfall(first, last int, limit float64, b Block, sign int64) float64 {
 	first, last = min(max(first, 1), Steps), min(max(last, 1), Steps)
-	if d.scenarios == nil && sign <= 0 {
+	if d.scenarios == nil && (sign <= 0 || b.scenarios == nil) {
 		return 0
 	}
 	line := int64(min(max(limit, 0)*fraction, float64(maxAmount)))
@@ -43,25 +43,45 @@ func (d Demand) Shortfall(first, last int, limit float64, b Block, sign int64) f
 	}
 	sum := 0.0
 	for k := first - 1; k < last; k++ {
-		var row, member *[Window]int64
-		if d.scenarios != nil {
-			row = &d.scenarios[k]
-		}
-		if b.scenarios != nil && sign != 0 {
-			member = &b.scenarios[min(max(k+lag, 0), Steps-1)]
-		}
-		for i := range Window {
-			v := int64(0)
-			if row != nil {
-				v = row[i]
+		switch from := min(max(k+lag, 0), Steps-1); {
+		case d.scenarios == nil:
+			sum = shortfall(sum, nil, &b.scenarios[from], line, sign, lag)
+		case b.scenarios == nil || sign == 0:
+			for _, v := range &d.scenarios[k] {
+				if v > line {
+					sum += float64(v-line) / float64(v)
+				}
 			}
-			if member != nil {
-				v = addBounded(v, sign*member[min(max(i-lag, 0), Window-1)])
+		default:
+			sum = shortfall(sum, &d.scenarios[k], &b.scenarios[from], line, sign, lag)
+		}
+	}
+	return sum / Window
+}
+
+// shortfall adds to a sum the shares above the line of one step with a member
+// added or taken away.
+func shortfall(sum float64, row, member *[Window]int64, line, sign int64, lag int) float64 {
+	if row == nil {
+		row = new([Window]int64)
+	}
+	if lag == 0 {
+		for i, v := range row {
+			if sign > 0 {
+				v = addBounded(v, member[i])
+			} else {
+				v -= member[i]
 			}
 			if v > line {
 				sum += float64(v-line) / float64(v)
 			}
 		}
+		return sum
 	}
-	return sum / Window
+	for i, v := range row {
+		if v = addBounded(v, sign*member[min(max(i-lag, 0), Window-1)]); v > line {
+			sum += float64(v-line) / float64(v)
+		}
+	}
+	return sum
 }

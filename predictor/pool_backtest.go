@@ -243,7 +243,7 @@ func (t *trial) judge(place int) []Score {
 			var q [LevelCount]float64
 			c.Blend(Horizons[h], &past.opinions, &shared, &q)
 			c.Observe(Horizons[h], &past.opinions, past.truth, &shared)
-			shared.Observe(&q, past.truth, len(t.values))
+			shared.Observe(Horizons[h], &q, past.truth, len(t.values))
 		}
 		if now.judged {
 			var q [LevelCount]float64

@@ -157,9 +157,14 @@ func (s *Series) LastResidual() (fleet.Residual, bool) { return s.residual(s.tic
 // without one are left out.
 func (s *Series) Residuals(n int) []fleet.Residual {
 	var out []fleet.Residual
-	for t := s.tick - Window + 1; t <= s.tick; t++ {
-		if r, ok := s.residual(t); ok {
-			out = append(out, r)
+	if s.started {
+		out = make([]fleet.Residual, 0, Window)
+	}
+	rows := make([]float32, 0, Window*Steps) // one array for all: a report per tick and series adds up
+	for t := s.tick - Window + 1; s.started && t <= s.tick; t++ {
+		if row := &s.errors[slot(t, Window)]; row[0] == row[0] {
+			rows = append(rows, row[:]...)
+			out = append(out, fleet.Residual{Tick: t, Errors: rows[len(rows)-Steps:][:Steps:Steps]})
 		}
 	}
 	if len(out) > max(n, 0) {

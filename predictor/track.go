@@ -77,9 +77,7 @@ func (t *Track) judge(s *Series, h int, all *Shared, series int) {
 		var given [LevelCount]float64
 		c.Blend(horizon, said, all, &given)
 		c.Observe(horizon, said, truth, all)
-		if guardOf(horizon).shared {
-			all.Observe(&given, truth, series)
-		}
+		all.Observe(horizon, &given, truth, series)
 	}
 	t.waiting[h] = append(queue[:0], queue[done:]...)
 }
@@ -207,7 +205,7 @@ func (t *Track) Merge(other *Track) {
 // shifts in common: the difference becomes its own.
 func (t *Track) Absorb(there, here *SharedShifts) {
 	for h := range t.learned {
-		if !guardOf(Horizons[h]).shared {
+		if !guardOf(Horizons[h]).shared() {
 			continue
 		}
 		for q := range LevelCount {

@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	trackVersion  = 1
-	recordVersion = 1
+	trackVersion = 1
+	// recordVersion 1 had four bytes for each number instead of three.
+	recordVersion = 2
 	// maxWaiting bounds what a damaged count can ask for: a horizon of a day
 	// has 96 opinions on their way.
 	maxWaiting = 4096
@@ -187,42 +188,56 @@ type Record struct {
 	Plain   [len(plainSteps)]PlainRecord
 }
 
-// recordSize: version, eleven floats per horizon, four per plain step.
-const recordSize = 1 + HorizonCount*(3+ExpertCount+LevelCount)*4 + len(plainSteps)*4*4
+// recordValues: eleven numbers per horizon, four per plain step.
+const recordValues = HorizonCount*(3+ExpertCount+LevelCount) + len(plainSteps)*4
 
 // Record encodes what the track has learned, with the shifts that all series of
-// the host have in common; 297 bytes.
+// the host have in common: version, then the upper three bytes of each float32,
+// rounded; 223 bytes.
 func (t *Track) Record(all *SharedShifts) []byte {
-	out := append(make([]byte, 0, recordSize), recordVersion)
+	out := append(make([]byte, 0, 1+3*recordValues), recordVersion)
 	for h := range t.learned {
 		c := &t.learned[h]
-		out = appendFloat(appendFloat(appendFloat(out, c.Weight), c.Own), c.Covered[2])
+		out = appendShort(appendShort(appendShort(out, c.Weight), c.Own), c.Covered[2])
 		for e := range c.Loss {
 			sum := float32(0)
 			for _, l := range c.Loss[e] {
 				sum += l
 			}
-			out = appendFloat(out, sum)
+			out = appendShort(out, sum)
 		}
 		for q := range LevelCount {
 			shift := c.Shift[q]
-			if guardOf(Horizons[h]).shared {
+			if guardOf(Horizons[h]).shared() {
 				shift += all[h].Shift[q]
 			}
-			out = appendFloat(out, shift)
+			out = appendShort(out, shift)
 		}
 	}
 	for i := range t.plain {
 		for _, v := range t.plain[i].values() {
-			out = appendFloat(out, *v)
+			out = appendShort(out, *v)
 		}
 	}
 	return out
 }
 
-// DecodeRecord reads what Record wrote.
+// appendShort writes a finite number with 16 bits of fraction.
+func appendShort(out []byte, v float32) []byte {
+	bits := math.Float32bits(v)
+	if bits&0x7fffffff < 0x7f7fff80 { // rounding up does not make it infinite
+		bits += 0x80
+	}
+	return append(out, byte(bits>>8), byte(bits>>16), byte(bits>>24))
+}
+
+// DecodeRecord reads what Record wrote, and version 1.
 func DecodeRecord(data []byte) (*Record, error) {
-	if len(data) != recordSize || data[0] != recordVersion {
+	version := 0
+	if len(data) > 0 {
+		version = int(data[0])
+	}
+	if !(version == recordVersion && len(data) == 1+3*recordValues || version == 1 && len(data) == 1+4*recordValues) {
 		return nil, fmt.Errorf("decode a record: %d bytes of a version that this build does not read: upgrade the voters first", len(data))
 	}
 	r := byteReader{rest: data[1:]}
@@ -242,35 +257,51 @@ func DecodeRecord(data []byte) (*Record, error) {
 		read = append(read, out.Plain[i].values()...)
 	}
 	for _, v := range read {
-		if *v = r.float32(); *v != *v || math.IsInf(float64(*v), 0) {
+		if version == 1 {
+			*v = r.float32()
+		} else {
+			b := r.take(3)
+			*v = math.Float32frombits(uint32(b[0])<<8 | uint32(b[1])<<16 | uint32(b[2])<<24)
+		}
+		if *v != *v || math.IsInf(float64(*v), 0) {
 			return nil, errors.New("decode a record: a value is not finite")
 		}
 	}
 	return out, nil
 }
 
-// OutlookBytes encodes an outlook for a report: version, then float32 values,
-// little endian; 497 bytes. Nil stays nil.
+// outlookPacked marks an outlook with packed numbers; without it they are float32.
+const outlookPacked = 0x80
+
+const outlookSize = 1 + 4 + packSize*OutlookCount
+
+// OutlookBytes encodes an outlook for a report: version, the newest value (float32),
+// then packed numbers counted from it; 253 bytes. Nil stays nil.
 func OutlookBytes(outlook []float32) []byte {
 	if len(outlook) != OutlookCount {
 		return nil
 	}
-	out := append(make([]byte, 0, 1+4*OutlookCount), OutlookVersion)
-	for _, v := range outlook {
-		out = appendFloat(out, v)
-	}
-	return out
+	origin := outlook[outlookLags]
+	out := append(make([]byte, 0, outlookSize), outlookPacked|OutlookVersion)
+	return appendPacked(appendFloat(out, origin), outlook, origin)
 }
 
-// DecodeOutlook reads what OutlookBytes wrote.
+// DecodeOutlook reads what OutlookBytes wrote, and what it wrote before it packed
+// numbers.
 func DecodeOutlook(data []byte) ([]float32, error) {
-	if len(data) != 1+4*OutlookCount || data[0] != OutlookVersion {
+	out := make([]float32, OutlookCount)
+	switch {
+	case len(data) == outlookSize && data[0] == outlookPacked|OutlookVersion:
+		readPacked(data[5:], out, math.Float32frombits(binary.LittleEndian.Uint32(data[1:])))
+	case len(data) == 1+4*OutlookCount && data[0] == OutlookVersion:
+		for i := range out {
+			out[i] = math.Float32frombits(binary.LittleEndian.Uint32(data[1+4*i:]))
+		}
+	default:
 		return nil, fmt.Errorf("decode an outlook: %d bytes of a version that this build does not read: upgrade the voters first", len(data))
 	}
-	out := make([]float32, OutlookCount)
-	for i := range out {
-		out[i] = math.Float32frombits(binary.LittleEndian.Uint32(data[1+4*i:]))
-		if math.IsInf(float64(out[i]), 0) {
+	for i, v := range out {
+		if math.IsInf(float64(v), 0) {
 			return nil, fmt.Errorf("decode an outlook: value %d is not finite", i)
 		}
 	}

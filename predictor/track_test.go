@@ -60,7 +60,9 @@ func TestTrackFollowsTheWorkload(t *testing.T) {
 	}
 	for h := range Horizons {
 		for q := range LevelCount {
-			if a, b := before.Quantiles[h][q], after.Quantiles[h][q]; math.Abs(a-b) > 1e-5*math.Abs(a) {
+			// What looks back a week was computed an hour ago here and is
+			// computed now there, with some of the oldest ticks gone.
+			if a, b := before.Quantiles[h][q], after.Quantiles[h][q]; math.Abs(a-b) > 1e-4*math.Abs(a) {
 				t.Errorf("%s at %v: %v here, %v there", Horizons[h], Levels[q], a, b)
 			}
 		}

@@ -24,8 +24,9 @@ const farthestDays = 365
 // FullAfter draws the lines through the workloads' daily peaks on. peak is what the
 // zone used together at its busiest tick of the last day, in base units: the peaks
 // of workloads do not come at one time, so their sum would be too much. Slopes err
-// independently of each other.
-func FullAfter(peak float64, trends []Trend, allocatable float64) DaysToFull {
+// independently of each other. declared is by how much growth that the calendar
+// knows multiplies the zone's load after so many days, beside the lines; nil = none.
+func FullAfter(peak float64, trends []Trend, allocatable float64, declared func(days float64) float64) DaysToFull {
 	level, slope, variance := 0.0, 0.0, 0.0
 	for _, t := range trends {
 		level += t.Level
@@ -39,13 +40,22 @@ func FullAfter(peak float64, trends []Trend, allocatable float64) DaysToFull {
 	const ninth = 1.645 // deviations to the level .95
 	width := ninth * math.Sqrt(variance)
 	days := func(perDay float64) float64 {
-		switch {
-		case peak >= allocatable:
-			return 0
-		case !(perDay > 0) || (allocatable-peak)/perDay > farthestDays:
-			return math.Inf(1)
+		before := peak
+		for day := range farthestDays + 1 {
+			now := peak + perDay*float64(day)
+			if declared != nil {
+				now *= declared(float64(day))
+			}
+			switch {
+			case now < allocatable:
+				before = now
+			case day == 0:
+				return 0
+			default: // within the day, in proportion
+				return float64(day-1) + (allocatable-before)/(now-before)
+			}
 		}
-		return (allocatable - peak) / perDay
+		return math.Inf(1)
 	}
 	return DaysToFull{Early: days(slope + width), Median: days(slope), Late: days(slope - width), Growth: slope}
 }

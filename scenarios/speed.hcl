@@ -1,6 +1,6 @@
 # How fast the simulator is: 1,000 hosts × 10,000 workloads × 24 h, a pass every
 # five minutes. The hosts are so small that noise alone makes some of them
-# contended at any time.
+# contended at any time. Workloads are forecast every 15 minutes.
 variable "decider" {
   description = "reactive, placed, ahead …"
   default     = "placed"
@@ -53,5 +53,6 @@ policy {
 }
 
 decider "measured" {
-  kind = var.decider
+  kind           = var.decider
+  forecast_every = "15m"
 }

@@ -40,8 +40,9 @@ type Placed struct {
 	workload map[fleet.WorkloadID]int
 	host     map[fleet.HostID]int
 	series   []*predictor.Series
-	newest   []fleet.Series
-	history  [][]float32 // millicores, newest last
+	newest   []fleet.Series     // as last reported
+	errors   [][]fleet.Residual // of the last day, newest last
+	history  [][]float32        // millicores, newest last
 	streaks  []fleet.BreachStreak
 	rows     [][]float32
 	rowsAt   int
@@ -73,24 +74,25 @@ func (p *Placed) Observe(tick int, demand []float64) {
 	p.par(len(demand), func(w int) {
 		s := p.series[w]
 		s.Observe(p.FirstTick+int64(tick), demand[w]*1000)
-		m := &p.newest[w]
+		past := p.errors[w]
 		if r, ok := s.LastResidual(); ok {
-			// Views that are still read hold clipped slices of the same
-			// array: what is appended lies behind their end.
-			if len(m.Residuals) == predictor.Window {
-				m.Residuals = m.Residuals[1:]
+			if len(past) == predictor.Window {
+				past = past[1:]
 			}
-			m.Residuals = append(m.Residuals, r)
+			past = append(past, r)
+			p.errors[w] = past
 		}
-		if (tick+w)%every == 0 || m.Tick == 0 {
-			m.Tick, m.Features = s.Tick(), s.Features()
+		if m := &p.newest[w]; (tick+w)%every == 0 || m.Tick == 0 {
+			// What is appended later lies behind the end of the clipped
+			// slice.
+			m.Tick, m.Features, m.Residuals = s.Tick(), s.Features(), slices.Clip(past)
 		}
 	})
 }
 
 func (p *Placed) start(n int) {
 	p.workload, p.host = map[fleet.WorkloadID]int{}, map[fleet.HostID]int{}
-	p.series, p.newest = make([]*predictor.Series, n), make([]fleet.Series, n)
+	p.series, p.newest, p.errors = make([]*predictor.Series, n), make([]fleet.Series, n), make([][]fleet.Residual, n)
 	p.history = make([][]float32, n)
 	if p.Future != nil {
 		p.truth = &truth{future: p.Future}
@@ -131,13 +133,13 @@ func (p *Placed) Decide(s Situation) ([]Move, error) {
 	if s.Allowed == 0 {
 		// The budget is spent: the pass explains, and keeps its streaks.
 		view.Policy.Automation = fleet.Observe
-		_, p.streaks = planner.Plan(view, p.Model, p.Par)
+		_, p.streaks = planner.PlanBrief(view, p.Model, p.Par)
 		return nil, nil
 	}
 	view.Policy.MovesPerPass = min(view.Policy.MovesPerPass, int64(s.Allowed))
 	var plan fleet.Plan
 	if p.Ahead == nil {
-		plan, p.streaks = planner.Plan(view, p.Model, p.Par)
+		plan, p.streaks = planner.PlanBrief(view, p.Model, p.Par) // nobody reads the rest
 	} else {
 		plan, p.streaks = planner.PlanAhead(view, p.Model, p.outlook(s.Tick), p.Par)
 	}
@@ -157,9 +159,7 @@ func (p *Placed) known(tick, w int) fleet.Series {
 	case p.Seen != nil:
 		return p.Seen.Series(tick, w)
 	}
-	out := p.newest[w]
-	out.Residuals = slices.Clip(out.Residuals)
-	return out
+	return p.newest[w]
 }
 
 // outlook replays the past days for the pass of one tick.

@@ -255,10 +255,17 @@ func (f *fleetReader) link(where string, line int, raw json.RawMessage) error {
 // capabilities reads the keys that the planner understands, in any of the forms
 // "avx2", ["avx2", "aes"] and true (the key itself); every other key counts as a
 // device of that name, with its value: "gpu": "a100" is the device gpu=a100.
+// "ability:CLASS" is a class of which a host that does not name it is not known to
+// have none.
 func capabilities(in map[string]any) fleet.Capabilities {
 	var out fleet.Capabilities
+	found := map[string][]string{}
 	for _, key := range sortedKeys(in) {
 		values := texts(in[key])
+		if class, ok := strings.CutPrefix(key, "ability:"); ok {
+			found[class] = values
+			continue
+		}
 		switch key {
 		case "cpu_model":
 			out.CPUModel = strings.Join(values, " ")
@@ -275,6 +282,9 @@ func capabilities(in map[string]any) fleet.Capabilities {
 				out.Devices = append(out.Devices, key+"="+v)
 			}
 		}
+	}
+	if len(found) > 0 {
+		out.Abilities = fleet.Abilities(found)
 	}
 	return out
 }

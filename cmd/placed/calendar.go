@@ -22,6 +22,8 @@ const calendarLong = `What is known of the days ahead. It bends forecasts, and f
   --no-moves       nothing moves but what an operator requests
   --capacity 0.5   maintenance: hosts have half of what they have; cpu=0.5,memory=0 for single resources
   --load 1.5       a known event: workloads want half as much again
+  --growth 1.2     load grows by a fifth in 30 days, beyond what the history shows, for the
+                   whole interval; it shows in forecasts of a day and in the days until a zone is full
 
 Who is meant: --hosts, --zones, --workloads, --groups; without any of them everything.
 A workload is meant by its id, its group, or the host or zone it runs on. Times are load
@@ -60,7 +62,8 @@ func newCalendarPut() *cobra.Command {
 	put.Long = calendarLong
 	put.Example = `  placed calendar put backup --no-moves --start 2026-01-05T22:00 --duration 2h --rrule FREQ=DAILY --tz Europe/Berlin
   placed calendar put dimm-swap --capacity 0.5 --hosts hv-03 --start 2026-03-02T08:00 --duration 4h
-  placed calendar put payday --load 1.8 --groups shop --start 2026-01-30T06:00 --duration 18h --rrule "FREQ=MONTHLY;BYMONTHDAY=-1"`
+  placed calendar put payday --load 1.8 --groups shop --start 2026-01-30T06:00 --duration 18h --rrule "FREQ=MONTHLY;BYMONTHDAY=-1"
+  placed calendar put shop-grows --growth cpu=1.2,net=1.3 --groups shop --start 2026-01-01T00:00 --duration 8760h`
 	meaning.flags(put)
 	f := put.Flags()
 	f.StringVar(&start, "start", "", "first start, 2006-01-02T15:04")
@@ -112,7 +115,7 @@ func exitIfMissing(err error) error {
 // calendarMeaning is what an interval does, and to whom.
 type calendarMeaning struct {
 	noMoves                         bool
-	capacity, load                  string
+	capacity, load, growth          string
 	label, zone                     string
 	hosts, zones, workloads, groups []string
 }
@@ -122,6 +125,7 @@ func (m *calendarMeaning) flags(cmd *cobra.Command) {
 	f.BoolVar(&m.noMoves, "no-moves", false, "nothing moves but what an operator requests")
 	f.StringVar(&m.capacity, "capacity", "", "share of its capacity that a host keeps: 0.5, or cpu=0.5,memory=0")
 	f.StringVar(&m.load, "load", "", "factor of load: 1.5, or cpu=1.5,net=3")
+	f.StringVar(&m.growth, "growth", "", "factor of load per 30 days: 1.2, or cpu=1.2,net=1.3")
 	f.StringVar(&m.label, "label", "", "words for people; without it the id, or the event's own summary")
 	f.StringVar(&m.zone, "tz", "", "time zone (IANA) of times that name none; without it UTC")
 	f.StringSliceVar(&m.hosts, "hosts", nil, "hosts, by name or id")
@@ -133,19 +137,22 @@ func (m *calendarMeaning) flags(cmd *cobra.Command) {
 func (m *calendarMeaning) request() (r api.CalendarRequest, err error) {
 	r = api.CalendarRequest{Label: m.label, TimeZone: m.zone, Hosts: m.hosts, Zones: m.zones, Workloads: m.workloads, Groups: m.groups}
 	given := 0
-	for _, set := range []bool{m.noMoves, m.capacity != "", m.load != ""} {
+	for _, set := range []bool{m.noMoves, m.capacity != "", m.load != "", m.growth != ""} {
 		if set {
 			given++
 		}
 	}
 	switch {
 	case given != 1:
-		return r, errors.New("say what it does with one of --no-moves, --capacity and --load")
+		return r, errors.New("say what it does with one of --no-moves, --capacity, --load and --growth")
 	case m.noMoves:
 		r.Kind = "no-moves"
 	case m.capacity != "":
 		r.Kind = "capacity-falls"
 		r.Factor, err = factors("--capacity", m.capacity)
+	case m.growth != "":
+		r.Kind = "load-grows"
+		r.Factor, err = factors("--growth", m.growth)
 	default:
 		r.Kind = "load-changes"
 		r.Factor, err = factors("--load", m.load)

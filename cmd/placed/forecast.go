@@ -79,6 +79,21 @@ func printForecast(out io.Writer, f api.HostForecast, name func(string) string) 
 		}
 		fmt.Fprintln(out)
 	}
+	for _, a := range f.Ahead {
+		fmt.Fprintf(out, "contention %d min ahead: %.1f %%, calibrated %.1f %% (fleet: %.0f judged, Brier skill %s, precision %s, recall %s)\n",
+			a.LeadMinutes, 100*a.Probability, 100*a.Calibrated, a.Judged, figureText(a.BrierSkill), figureText(a.Precision), figureText(a.Recall))
+	}
+	for _, e := range f.Effects {
+		fmt.Fprintln(out, effectText(e))
+	}
 	fmt.Fprintln(out)
 	return nil
+}
+
+// figureText shows a figure that may not be known yet.
+func figureText(v *float64) string {
+	if v == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f", *v)
 }

@@ -52,6 +52,14 @@ func printGates(out io.Writer, category *api.WorkloadCategory, forecasts []api.W
 		if err != nil {
 			return err
 		}
+		for _, e := range f.Effects {
+			fmt.Fprintf(out, "  %s\n", effectText(e))
+		}
 	}
 	return nil
+}
+
+// effectText says what the calendar does to a forecast.
+func effectText(e api.ForecastEffect) string {
+	return fmt.Sprintf("%s ×%.3g from %s to %s: %s", e.Of, e.Factor, e.From.UTC().Format("2006-01-02 15:04"), e.Until.UTC().Format("2006-01-02 15:04"), e.Why)
 }

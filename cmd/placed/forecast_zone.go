@@ -49,6 +49,9 @@ func forecastZone(cmd *cobra.Command, a *asker, c *api.Client, args []string) er
 		return err
 	}
 	for _, z := range zones {
+		if z.Declared != 0 && z.Declared != 1 {
+			fmt.Fprintf(out, "in %s the calendar makes %s grow to %.3f of itself in 30 days\n", z.Zone, z.Resource, z.Declared)
+		}
 		if z.Loss != nil {
 			fmt.Fprintf(out, "without %s the others would have to carry %.2f of %.2f %s (full with probability %.1f %%)\n",
 				z.Zone, z.Loss.Demand, z.Loss.Allocatable, z.Unit, 100*z.Loss.Probability)

@@ -11,15 +11,7 @@ import (
 
 func newInstance() *cobra.Command {
 	instance := &cobra.Command{Use: "instance", Short: "List workloads; show, move, pin or unpin one"}
-	var to, zone, reason string
-	move := asking("move WORKLOAD", "Move a workload now; without a destination the planner chooses", cobra.ExactArgs(1),
-		func(cmd *cobra.Command, a *asker, c *api.Client, args []string) error {
-			accepted, err := c.Move(cmd.Context(), api.MoveRequest{Workload: args[0], DestinationHost: to, DestinationZone: zone, Reason: reason})
-			return printAccepted(cmd.OutOrStdout(), a, accepted, err)
-		})
-	move.Flags().StringVar(&to, "to", "", "destination host (name or id)")
-	move.Flags().StringVar(&zone, "zone", "", "destination zone")
-	move.Flags().StringVar(&reason, "reason", "", "why, for the record")
+	move := moving("move WORKLOAD", "Move a workload now; without a destination the planner chooses")
 	show := asking("show WORKLOAD", "Where a workload is, what it uses, why it is there", cobra.ExactArgs(1), why)
 	pin := func(use, short string, pinned bool) *cobra.Command {
 		return asking(use, short, cobra.ExactArgs(1), func(cmd *cobra.Command, a *asker, c *api.Client, args []string) error {
@@ -28,9 +20,24 @@ func newInstance() *cobra.Command {
 		})
 	}
 	instance.AddCommand(asking("list", "The workloads and their owners", cobra.NoArgs, listWorkloads), show, move,
+		asking("adjusted", "What is changed of workloads where they are, instead of a move", cobra.NoArgs, listAdjusted),
 		pin("pin WORKLOAD", "Keep a workload where it is: no pass, drain or request moves it", true),
 		pin("unpin WORKLOAD", "Let a workload move again", false))
 	return instance
+}
+
+// moving is the command that asks for one move.
+func moving(use, short string) *cobra.Command {
+	var to, zone, reason string
+	move := asking(use, short, cobra.ExactArgs(1),
+		func(cmd *cobra.Command, a *asker, c *api.Client, args []string) error {
+			accepted, err := c.Move(cmd.Context(), api.MoveRequest{Workload: args[0], DestinationHost: to, DestinationZone: zone, Reason: reason})
+			return printAccepted(cmd.OutOrStdout(), a, accepted, err)
+		})
+	move.Flags().StringVar(&to, "to", "", "destination host (name or id)")
+	move.Flags().StringVar(&zone, "zone", "", "destination zone")
+	move.Flags().StringVar(&reason, "reason", "", "why, for the record")
+	return move
 }
 
 func listWorkloads(cmd *cobra.Command, a *asker, c *api.Client, _ []string) error {

@@ -100,7 +100,7 @@ func newRoot() *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(
 		newAgent(), newDev(), newConfig(),
-		newStatus(), newMembers(), newHost(), newInstance(), newLease(),
+		newStatus(), newMembers(), newHost(), newInstance(), newFeature(), newLease(),
 		newPlan(), newEvents(), newWhy(), newWhyNot(), newForecast(), newPolicy(), newRule(), newCalendar(), newSimulate(),
 		newTLS(), newKeygen(), newVersion(),
 		newOperator(), newWorkload(), newProxy(), newLocal(), newGuard(),

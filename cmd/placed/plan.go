@@ -41,7 +41,7 @@ Exit code 0: nothing to do. 2: moves are planned. 1: an error.`,
 	f.StringVar(&o.minimise, "minimise", string(planner.MinimiseMoves), "moves, memory or max-load")
 	f.IntVar(&o.maxMoves, "max-moves", 0, "at most so many moves, 0 = no bound")
 	f.StringArrayVar(&o.drain, "drain", nil, "empty this host (may be repeated)")
-	f.StringVar(&o.policy, "policy", "", "HCL file whose policy block counts: destinations keep its headroom free")
+	f.StringVar(&o.policy, "policy", "", "HCL file whose policy block counts: destinations keep its headroom free, zones room for its reserve_hosts")
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return o.run(cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -98,7 +98,7 @@ func (o planOptions) goal() (planner.Goal, error) {
 		if err != nil {
 			return g, err
 		}
-		g.Headroom = thousandths(policy.Headroom)
+		g.Headroom, g.ReserveHosts = thousandths(policy.Headroom), policy.ReserveHosts
 	}
 	if o.file == "" {
 		return g, fmt.Errorf("no fleet file is named: give one with --fleet FILE.json (GET /v1/fleet writes one)")

@@ -355,7 +355,7 @@ func (m *madeFleet) decider(d config.ScenarioDecider, title string) simulator.De
 	case "oracle":
 		return &simulator.Greedy{Title: title, Outlook: simulator.OutlookTruth, Future: func(w, tick int) float64 { return c.Workloads[w].Demand[tick] }}
 	}
-	p := &simulator.Placed{Title: title, Model: predictor.Baseline{}, FirstTick: fleet.TickOf(c.Start), Warm: c.From - warmTicks, Seen: m.seen}
+	p := &simulator.Placed{Title: title, Model: predictor.Baseline{}, FirstTick: fleet.TickOf(c.Start), Warm: c.From - warmTicks, Seen: m.seen, Every: int(d.ForecastEvery.Value() / fleet.Tick)}
 	for _, w := range c.Workloads {
 		p.IDs = append(p.IDs, w.ID)
 	}
@@ -380,6 +380,8 @@ func scenarioPolicy(p config.Policy) fleet.Policy {
 		Cooldown: p.Cooldown.Value(), CooldownReset: p.CooldownReset.Value(),
 		MovesPerPass: int64(p.MovesPerPass), MovesInFlight: int64(p.MovesInFlight), ChurnPerHour: int64(p.ChurnPerHour),
 		ReserveHosts: int64(p.ReserveHosts), MovesPerHost: int64(p.MovesPerHost), BandwidthInFlight: p.BandwidthInFlight.Value(), Consolidate: p.Consolidate,
+		MovesPerLink: int64(p.MovesPerLink), BandwidthPerLink: p.BandwidthPerLink.Value(),
+		InPlace: fleet.InPlace{CPUWeight: p.InPlaceCPUWeight, CPUQuota: p.InPlaceCPUQuota, VCPUs: p.InPlaceVCPUs, Balloon: p.InPlaceBalloon},
 	}
 	_ = out.Automation.UnmarshalText([]byte(p.Automation)) // LoadScenario has checked the word
 	return out

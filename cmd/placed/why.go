@@ -35,6 +35,9 @@ func why(cmd *cobra.Command, a *asker, c *api.Client, args []string) error {
 		if m.ContentionCame != nil {
 			fmt.Fprintf(out, "  the predicted contention came: %v\n", *m.ContentionCame)
 		}
+		for _, note := range m.Notes {
+			fmt.Fprintf(out, "  %s\n", note)
+		}
 		if m.Error != "" {
 			fmt.Fprintf(out, "  %s\n", m.Error)
 		}

@@ -12,22 +12,29 @@ import (
 	libvirt "libvirt.org/go/libvirt"
 
 	"github.com/placed-dev/placed/driver"
+	"github.com/placed-dev/placed/fleet"
 )
 
-// suits says whether a workload can go on here: machine type, CPU, networks and
-// storage. It asks libvirtd what its QEMU can do, not what the host's CPU is
-// called.
+// suits says whether a workload can go on here: what the leader has held against
+// this host's report, against what is so now, the files it needs, and the CPU by the
+// word of libvirtd, which knows more of CPUs than their features.
 func (d *Driver) suits(ctx context.Context, spec driver.Spec) error {
 	n, known, err := readNeeds(spec)
 	if err != nil || !known {
 		return err
 	}
-	if missing := n.lacks(d.cfg.Segments); len(missing) > 0 {
-		return fmt.Errorf("this host has no %s", strings.Join(missing, ", no "))
-	}
 	limited, cancel := context.WithTimeout(ctx, suitsTime)
 	defer cancel()
-	err = d.checks.call(limited, n.compare)
+	local, err := d.lookAround(limited)
+	d.mu.Lock()
+	now := surveyed{model: d.survey.model, local: local}
+	d.mu.Unlock()
+	if missing := append(fleet.Lacking(now.has(), n.requires()), n.lacks()...); len(missing) > 0 {
+		return fmt.Errorf("this host has no %s", strings.Join(missing, ", no "))
+	}
+	if err == nil {
+		err = d.checks.call(limited, n.compare)
+	}
 	if err != nil && limited.Err() != nil && ctx.Err() == nil {
 		d.log.Info("libvirtd takes long to say what its QEMU can do; it checks again itself when the copy begins", "workload", string(spec.ID), "error", err)
 		return nil
@@ -42,25 +49,10 @@ const suitsTime = 2 * time.Second
 
 // compare asks libvirtd for the machine type and the CPU.
 func (n needs) compare(c *libvirt.Connect) error {
-	if _, err := c.GetDomainCapabilities(n.Emulator, n.Arch, n.Machine, n.Virt, 0); err != nil {
+	if _, err := c.GetDomainCapabilities(n.Emulator, n.Arch, n.Machine, n.Virt, 0); isCode(err, libvirt.ERR_NO_SUPPORT) {
+		return nil // this hypervisor cannot tell
+	} else if err != nil {
 		return fmt.Errorf("machine type %s (%s): %w", n.Machine, n.Virt, err)
-	}
-	for _, to := range n.Networks {
-		if to.Kind != "network" {
-			continue
-		}
-		found, err := c.LookupNetworkByName(to.Name)
-		if err != nil {
-			return fmt.Errorf("network %s: %w", to.Name, err)
-		}
-		active, err := found.IsActive()
-		_ = found.Free() // it only frees memory
-		if err == nil && !active {
-			err = errors.New("it is not active: virsh net-start " + to.Name)
-		}
-		if err != nil {
-			return fmt.Errorf("network %s: %w", to.Name, err)
-		}
 	}
 	if n.CPU == "" {
 		return nil

@@ -50,6 +50,9 @@ type Config struct {
 	Policy MovePolicy
 	// Overhead is QEMU's own memory per domain in bytes, beside the guest's.
 	Overhead int64
+	// NoticeCommand is a program in the guests that is told of moves, where Policy
+	// or a domain's metadata gives notice of them.
+	NoticeCommand string
 	// StatsEvery is the pace at which the hypervisor's counters are read.
 	StatsEvery time.Duration
 	Logger     hclog.Logger
@@ -62,26 +65,35 @@ type MovePolicy struct {
 	Bandwidth, MaxBandwidth int64
 	// Downtime the last pass aims at, MaxDowntime what it may be raised to.
 	Downtime, MaxDowntime time.Duration
-	// AutoConverge lets the hypervisor slow the workload down, PostCopy lets
-	// it run at the destination before all of it is there: from then on
-	// neither side alone holds it. Both are asked for by configuration only.
-	AutoConverge, PostCopy bool
+	// AutoConverge lets the hypervisor slow the workload down. It is asked for
+	// by configuration only.
+	AutoConverge bool
 	// Compress is "", "xbzrle" (changes of pages sent before) or, with several
 	// streams, "zlib" or "zstd"; Parallel the number of streams, 0 = one. What
 	// either end's libvirt does not know is left away.
 	Compress string
 	Parallel int
+	// Notice is how long a guest may take to get ready before a move; 0: it is not
+	// told.
+	Notice time.Duration
 	// Storage is one of storages.
 	Storage string
 	// Unsafe lets a disk move whose cache mode libvirt does not trust.
 	Unsafe bool
-	// Deadline ends a move that does not converge.
-	Deadline time.Duration
+	// Deadline ends a move that does not converge, as AtDeadline says: "abort",
+	// the workload stays and was never stopped, or "stop", it is stopped until
+	// the rest is there. After as long again a move that did not even stop it
+	// is aborted.
+	Deadline   time.Duration
+	AtDeadline string
 }
 
 // storages: disks lie on storage that both hosts see; they travel too; or only the
 // overlay does, whose base is at both ends.
 var storages = []string{"shared", "copy", "copy-inc"}
+
+// maxNotice bounds what a guest may take: its lease is held meanwhile, and others wait.
+const maxNotice = 5 * time.Minute
 
 func (c Config) withDefaults() (Config, error) {
 	set := func(s *string, value string) {
@@ -96,6 +108,8 @@ func (c Config) withDefaults() (Config, error) {
 	set(&c.QEMUConf, "/etc/libvirt/qemu.conf")
 	set(&c.Pacemaker, "/var/lib/pacemaker/cib/cib.xml")
 	set(&c.Policy.Storage, "shared")
+	set(&c.NoticeCommand, "/etc/placed/notice")
+	set(&c.Policy.AtDeadline, "abort")
 	if c.Overhead == 0 {
 		c.Overhead = defaultOverhead
 	}
@@ -121,10 +135,14 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errors.New("libvirt driver: no directory for the state of moves")
 	case len(c.Sockets) > 40:
 		return c, fmt.Errorf("libvirt driver: option sockets: %s is longer than 40 characters, sockets in it would not fit", c.Sockets)
+	case c.Policy.Notice < 0 || c.Policy.Notice > maxNotice:
+		return c, fmt.Errorf("libvirt driver: option notice: %s is outside 0..%s", c.Policy.Notice, maxNotice)
 	case c.Native != "" && c.Native != "tcp" && c.Native != "tls":
 		return c, fmt.Errorf("libvirt driver: option native: %q is neither tcp nor tls", c.Native)
 	case !slices.Contains(storages, c.Policy.Storage):
 		return c, fmt.Errorf("libvirt driver: option storage: %q is none of %s", c.Policy.Storage, strings.Join(storages, ", "))
+	case c.Policy.AtDeadline != "abort" && c.Policy.AtDeadline != "stop":
+		return c, fmt.Errorf("libvirt driver: option at_deadline: %q is neither abort nor stop", c.Policy.AtDeadline)
 	case !slices.Contains([]string{"", "xbzrle", "zlib", "zstd"}, c.Policy.Compress):
 		return c, fmt.Errorf("libvirt driver: option compress: %q is none of xbzrle, zlib, zstd", c.Policy.Compress)
 	case (c.Policy.Compress == "zlib" || c.Policy.Compress == "zstd") && c.Policy.Parallel < 2:
@@ -151,10 +169,10 @@ const defaultOverhead = 128 << 20
 // Options fills a Config from the driver block's options.
 func (c *Config) Options(options map[string]string) error {
 	text := map[string]*string{"uri": &c.URI, "socket": &c.Socket, "sockets": &c.Sockets, "pids": &c.PIDs,
-		"native": &c.Native, "pacemaker": &c.Pacemaker, "qemu_conf": &c.QEMUConf, "compress": &c.Policy.Compress, "storage": &c.Policy.Storage}
+		"native": &c.Native, "pacemaker": &c.Pacemaker, "qemu_conf": &c.QEMUConf, "compress": &c.Policy.Compress, "storage": &c.Policy.Storage, "at_deadline": &c.Policy.AtDeadline}
 	bytes := map[string]*int64{"overhead": &c.Overhead, "bandwidth": &c.Policy.Bandwidth, "max_bandwidth": &c.Policy.MaxBandwidth}
-	durations := map[string]*time.Duration{"downtime": &c.Policy.Downtime, "max_downtime": &c.Policy.MaxDowntime, "deadline": &c.Policy.Deadline, "statistics": &c.StatsEvery}
-	flags := map[string]*bool{"auto_converge": &c.Policy.AutoConverge, "post_copy": &c.Policy.PostCopy, "unsafe": &c.Policy.Unsafe}
+	durations := map[string]*time.Duration{"downtime": &c.Policy.Downtime, "max_downtime": &c.Policy.MaxDowntime, "deadline": &c.Policy.Deadline, "statistics": &c.StatsEvery, "notice": &c.Policy.Notice}
+	flags := map[string]*bool{"auto_converge": &c.Policy.AutoConverge, "unsafe": &c.Policy.Unsafe}
 	for key, value := range options {
 		var err error
 		switch {

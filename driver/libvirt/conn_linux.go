@@ -22,6 +22,9 @@ const maxAbandoned = 16
 // does happens under the lock.
 type conn struct {
 	uri string
+	// asks: it carries questions only, so that one whose connection is lost is
+	// asked again; a libvirtd that was restarted shows itself in the first call.
+	asks bool
 
 	mu        sync.Mutex // guards all below
 	open      *libvirt.Connect
@@ -138,6 +141,14 @@ func (c *conn) dropLocked(lost *libvirt.Connect) {
 
 // call runs f with a connection and waits for it until ctx ends.
 func (c *conn) call(ctx context.Context, f func(*libvirt.Connect) error) error {
+	err := c.once(ctx, f)
+	if c.asks && lost(err) && ctx.Err() == nil {
+		err = c.once(ctx, f)
+	}
+	return err
+}
+
+func (c *conn) once(ctx context.Context, f func(*libvirt.Connect) error) error {
 	type result struct {
 		conn *libvirt.Connect
 		err  error

@@ -90,3 +90,27 @@ func TestMuteLibvirtd(t *testing.T) {
 		}
 	}
 }
+
+// TestAskedAgain: the first call after libvirtd was restarted finds the connection
+// lost; a question is asked again on a new one, what changes something is not.
+func TestAskedAgain(t *testing.T) {
+	if probe, err := libvirt.NewConnect("test:///default"); err != nil {
+		t.Skipf("needs libvirt.so.0 (%v): scripts/lab-tools installs it on Debian", err)
+	} else if _, err := probe.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, asks := range []bool{true, false} {
+		c := &conn{uri: "test:///default", asks: asks}
+		calls := 0
+		err := c.call(t.Context(), func(*libvirt.Connect) error {
+			if calls++; calls == 1 {
+				return libvirt.Error{Code: libvirt.ERR_SYSTEM_ERROR, Domain: libvirt.FROM_RPC, Message: "Cannot write data: Broken pipe"}
+			}
+			return nil
+		})
+		if (err == nil) != asks || calls > 2 || calls == 2 && !asks {
+			t.Errorf("questions %t: %d calls, %v", asks, calls, err)
+		}
+		c.close()
+	}
+}

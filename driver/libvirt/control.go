@@ -9,8 +9,8 @@ import (
 
 // control makes a move end: libvirt itself would go on for ever with a workload
 // that writes faster than the way carries. Each means is tried in turn, the
-// cheapest for the workload first: more bandwidth, a longer last pass, then
-// post-copy if the policy wants it, or the end. Slowing the workload down is the
+// cheapest for the workload first: more bandwidth, a longer last pass, then a last
+// pass of any length if the policy wants it, or the end. Slowing the workload down is the
 // hypervisor's own, asked for at the start; it needs passes to work, so nothing
 // else is done while it still grows.
 type control struct {
@@ -20,8 +20,12 @@ type control struct {
 	pass      int // the pass in which something was last changed
 	throttle  int
 	told      bool // the hypervisor knows the downtime to begin with
+	stopping  bool // it was told to stop the workload for the rest of the copy
 	over      bool
 }
+
+// longestDowntime is the most that QEMU takes.
+const longestDowntime = 2000 * time.Second
 
 // hypervisorDowntime is QEMU's own aim for the last pass.
 const hypervisorDowntime = 300 * time.Millisecond
@@ -30,7 +34,7 @@ const hypervisorDowntime = 300 * time.Millisecond
 type step struct {
 	bandwidth int64
 	downtime  time.Duration
-	postCopy  bool
+	stop      bool
 	abort     bool
 	note      string
 }
@@ -48,11 +52,14 @@ func (c *control) next(p driver.Progress) step {
 	switch {
 	case c.over || p.Stopped:
 		return step{}
+	case p.Elapsed >= c.policy.Deadline && c.policy.AtDeadline == "stop" && p.Elapsed < 2*c.policy.Deadline:
+		if c.stopping {
+			return step{}
+		}
+		c.stopping = true
+		return step{stop: true, downtime: longestDowntime, note: fmt.Sprintf("deadline of %s: the workload is stopped until the rest is there", c.policy.Deadline)}
 	case p.Elapsed >= c.policy.Deadline:
 		c.over = true
-		if c.policy.PostCopy {
-			return step{postCopy: true, note: fmt.Sprintf("deadline of %s: switched to post-copy", c.policy.Deadline)}
-		}
 		return step{abort: true, note: fmt.Sprintf("deadline of %s: aborted, the workload stays", c.policy.Deadline)}
 	case !c.told && p.Pass > 0:
 		c.told = true
@@ -76,14 +83,8 @@ func (c *control) next(p driver.Progress) step {
 }
 
 // failed takes back a step that could not be carried out, where it must be tried
-// again: the end of a move. A post-copy that does not start becomes an abort.
+// again: the end of a move.
 func (c *control) failed(s step) bool {
-	switch {
-	case s.postCopy:
-		c.policy.PostCopy = false
-	case !s.abort:
-		return false // the next change comes with a later pass
-	}
-	c.over = false
-	return true
+	c.over, c.stopping = c.over && !s.abort, c.stopping && !s.stop
+	return s.abort || s.stop // any other change comes with a later pass
 }

@@ -42,7 +42,10 @@ func TestControl(t *testing.T) {
 		if deadline > 0 {
 			p.Deadline = time.Duration(deadline) * time.Second
 		}
-		p.AutoConverge, p.PostCopy = d.HasArg("auto-converge"), d.HasArg("post-copy")
+		p.AutoConverge = d.HasArg("auto-converge")
+		if p.AtDeadline = "abort"; d.HasArg("stop-then") {
+			p.AtDeadline = "stop"
+		}
 		c, out, throttle := newControl(p), "", 0
 		for pass := 1; pass <= passes; pass++ {
 			if p.AutoConverge && pass > 3 {
@@ -55,7 +58,7 @@ func TestControl(t *testing.T) {
 				if s.note != "" {
 					out += "pass " + strconv.Itoa(pass) + ": " + s.note + "\n"
 				}
-				if (s.abort || s.postCopy) && fails > 0 && c.failed(s) {
+				if (s.abort || s.stop) && fails > 0 && c.failed(s) {
 					fails--
 				}
 			}

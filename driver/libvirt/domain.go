@@ -4,7 +4,6 @@ import (
 	"encoding/xml"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"libvirt.org/go/libvirtxml"
@@ -18,17 +17,22 @@ type definition struct {
 	Name, UUID string
 	// Memory is the largest it may become by ballooning or hot-plug, bytes.
 	Memory int64
+	// Plugged is what it has now, of which a balloon may hold some.
+	Plugged int64
 	// VCPUs is the most it may have; Shares its CPU weight, 0 = default.
 	VCPUs  int
 	Shares int64
-	// Hugepages are backed by pages of that size per NUMA cell, bytes; 0: not.
-	Hugepages int64
+	// Pages are where its memory comes from.
+	Pages     []pageNeed
 	ManagedBy string
 	Wishes    wishes
 	Journey   journey
 	Disks     []disk
+	Boot      []string // files that it is started with: firmware, kernel
+	Devices   map[string][]string
 	Networks  []network
 	Cards     []card // of a domain that runs
+	Agent     bool   // it has a channel for an agent in the guest
 	Machine   string
 	Arch      string
 	Emulator  string
@@ -65,6 +69,10 @@ func readDefinition(text string) (definition, error) {
 	case x.Memory != nil:
 		d.Memory = scale(uint64(x.Memory.Value), x.Memory.Unit)
 	}
+	d.Plugged = d.Memory
+	if x.Memory != nil {
+		d.Plugged = scale(uint64(x.Memory.Value), x.Memory.Unit)
+	}
 	d.VCPUs = 1
 	if x.VCPU != nil {
 		d.VCPUs = int(x.VCPU.Value)
@@ -82,6 +90,7 @@ func readDefinition(text string) (definition, error) {
 		}
 	}
 	d.backing(x)
+	d.boot(x.OS)
 	d.devices(x.Devices)
 	if x.Metadata != nil {
 		if err := d.metadata(x.Metadata.XML); err != nil {
@@ -102,18 +111,29 @@ func (d *definition) blocked(reason, remedy string) {
 }
 
 func (d *definition) backing(x libvirtxml.Domain) {
+	d.Pages = pageNeeds(x, d.Memory)
 	b := x.MemoryBacking
 	if b == nil {
 		return
 	}
-	if b.MemoryHugePages != nil {
-		d.Hugepages = 2 << 20
-		for _, p := range b.MemoryHugePages.Hugepages {
-			d.Hugepages = scale(uint64(p.Size), p.Unit)
-		}
-	}
 	if b.MemoryAccess != nil && b.MemoryAccess.Mode == "shared" {
 		d.blocked("its memory is shared with another process (vhost-user or virtiofs)", "detach the device that needs it, or stop the domain to move it")
+	}
+}
+
+// boot notes the files that QEMU opens before the guest's first instruction, also
+// where the guest arrives with its memory.
+func (d *definition) boot(os *libvirtxml.DomainOS) {
+	if os == nil {
+		return
+	}
+	if os.Loader != nil && os.Loader.Path != "" {
+		d.Boot = append(d.Boot, os.Loader.Path)
+	}
+	for _, path := range []string{os.Kernel, os.Initrd} {
+		if path != "" {
+			d.Boot = append(d.Boot, path)
+		}
 	}
 }
 
@@ -121,7 +141,7 @@ func (d *definition) devices(x *libvirtxml.DomainDeviceList) {
 	if x == nil {
 		return
 	}
-	d.Emulator = x.Emulator
+	d.Emulator, d.Devices = x.Emulator, classesOf(x)
 	for _, h := range x.Hostdevs {
 		what := "a device of the host"
 		switch {
@@ -150,6 +170,9 @@ func (d *definition) devices(x *libvirtxml.DomainDeviceList) {
 		if n.Source != nil && n.Source.Hostdev != nil {
 			d.blocked("a network card is a device of the host", "use a virtual card, or a failover pair")
 		}
+	}
+	for _, c := range x.Channels {
+		d.Agent = d.Agent || c.Target != nil && c.Target.VirtIO != nil && c.Target.VirtIO.Name == agentChannel
 	}
 	for _, s := range x.Shmems {
 		d.blocked("it shares memory with other processes ("+s.Name+")", "detach the device first")
@@ -261,7 +284,9 @@ func (d definition) id() fleet.WorkloadID {
 }
 
 // spec is the workload as the books take it. Memory is the largest the domain may
-// become plus QEMU's own; CPU one core per virtual CPU, which is what it may use.
+// become plus QEMU's own; CPU one core per virtual CPU, which is what it may use, or
+// what its operator reserves for it: a host whose guests have more virtual CPUs
+// than it has cores can only be told so.
 func (d definition) spec(overhead int64) driver.Spec {
 	s := driver.Spec{ID: d.id(), Driver: Name, Size: d.Memory, Priority: d.Wishes.Priority,
 		Tolerant: int64(d.Wishes.Tolerance*1000 + 0.5),
@@ -276,10 +301,18 @@ func (d definition) spec(overhead int64) driver.Spec {
 	if len(d.Wishes.Groups) > 0 {
 		s.Settings["group"] = d.Wishes.Groups[0]
 	}
-	if d.Hugepages > 0 {
-		// The guest's memory comes out of the pool, only QEMU's own does not.
-		s.Reserve.Memory = overhead
-		s.Reserve = s.Reserve.With(fleet.Resource("hugepages/"+strconv.FormatInt(d.Hugepages>>10, 10)+"K"), d.Memory/d.Hugepages*1000)
+	if d.Wishes.CPU > 0 {
+		s.Reserve.CPU = int64(d.Wishes.CPU*1000 + 0.5)
+	}
+	for _, n := range d.Pages {
+		if n.Size == 0 {
+			continue
+		}
+		// It comes out of the pool, not out of the host's other memory.
+		s.Reserve.Memory -= min(n.Count*n.Size, s.Reserve.Memory-overhead)
+		for _, name := range n.resources() {
+			s.Reserve = s.Reserve.With(name, s.Reserve.Get(name)+n.Count*1000)
+		}
 	}
 	return s
 }

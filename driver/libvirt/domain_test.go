@@ -77,6 +77,7 @@ func TestBlockers(t *testing.T) {
 // TestBadWishes: a wish that cannot be honoured is an error, not a default.
 func TestBadWishes(t *testing.T) {
 	for text, want := range map[string]string{
+		`cpu="-1"`:         "no number of cores",
 		`tolerance="2"`:    "outside 0..1",
 		`move="sometimes"`: "neither yes nor no",
 		`priority="high"`:  "invalid syntax",
@@ -142,4 +143,13 @@ func readAll(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// TestReservedCPU: the operator's word counts instead of one core per virtual CPU.
+func TestReservedCPU(t *testing.T) {
+	d := definitionOf(t, "shop")
+	d.Wishes.CPU = 2.25
+	if got := d.spec(0).Reserve.CPU; got != 2250 {
+		t.Errorf("%d millicores are reserved", got)
+	}
 }

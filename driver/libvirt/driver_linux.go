@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	libvirt "libvirt.org/go/libvirt"
@@ -29,7 +30,10 @@ type Driver struct {
 	// moves is for what decides, stats for what only informs: a stopped QEMU
 	// blocks statistics without limit.
 	// checks is for questions that make libvirtd think.
-	moves, stats, checks *conn
+	// agents is for questions to guests, which may never answer.
+	moves, stats, checks, agents *conn
+
+	defs parsed // has a lock of its own
 
 	mu    sync.Mutex                      // guards all below
 	outs  map[fleet.WorkloadID]*outgoing  // moves of this life
@@ -40,7 +44,15 @@ type Driver struct {
 	meter meter                           // rates, by the readings so far
 	peers pacemaker                       // what the host's cluster manager runs
 	locks string                          // libvirt's lock manager; set by New
+	nodes string                          // where the kernel shows NUMA cells; set by New
 	came  chan arrivedGuest               // to be listened for; read by Run
+
+	survey surveyed      // what this host can run, and its domains need
+	again  chan struct{} // asks Run for a new survey
+	news   chan struct{} // rings after events
+
+	overheads overheads // what QEMUs use beside their guests' memory
+	kept      time.Time // when they were last written down
 }
 
 var _ driver.Handover = (*Driver)(nil)
@@ -56,7 +68,10 @@ func New(cfg Config) (*Driver, error) {
 			return nil, fmt.Errorf("libvirt driver: %w", err)
 		}
 	}
-	return &Driver{cfg: cfg, log: cfg.Logger, peers: pacemaker{cib: cfg.Pacemaker}, locks: lockManager(cfg.QEMUConf), came: make(chan arrivedGuest, 16), moves: &conn{uri: cfg.URI}, stats: &conn{uri: cfg.URI}, checks: &conn{uri: cfg.URI},
+	// Before the first connection, or its events are never heard. Without libvirt.so.0
+	// it fails as every connection will, which then says so.
+	_ = events.register()
+	return &Driver{cfg: cfg, log: cfg.Logger, peers: pacemaker{cib: cfg.Pacemaker}, locks: lockManager(cfg.QEMUConf), nodes: NodeDir, came: make(chan arrivedGuest, 16), again: make(chan struct{}, 1), news: make(chan struct{}, 1), overheads: readOverheads(cfg.Dir), moves: &conn{uri: cfg.URI}, stats: &conn{uri: cfg.URI, asks: true}, checks: &conn{uri: cfg.URI, asks: true}, agents: &conn{uri: cfg.URI},
 		outs: map[fleet.WorkloadID]*outgoing{}, seen: map[fleet.WorkloadID]definition{}, doors: map[fleet.WorkloadID]*door{}, last: map[fleet.WorkloadID]Statistics{}, told: map[string]bool{}}, nil
 }
 
@@ -68,6 +83,7 @@ func (d *Driver) Close() error {
 	d.moves.close()
 	d.stats.close()
 	d.checks.close()
+	d.agents.close()
 	return nil
 }
 
@@ -115,13 +131,14 @@ func (d *Driver) lookup(c *libvirt.Connect, id fleet.WorkloadID) (*libvirt.Domai
 // left without one. A domain that is merely defined holds nothing.
 func (d *Driver) Inventory(ctx context.Context) ([]driver.Found, error) {
 	var out []driver.Found
+	needed := map[fleet.WorkloadID]needs{}
 	err := d.moves.call(ctx, func(c *libvirt.Connect) error {
 		list, err := c.ListAllDomains(0)
 		if err != nil {
 			return err
 		}
 		for i := range list {
-			f, err := d.observe(&list[i])
+			f, n, err := d.read(&list[i])
 			_ = list[i].Free() // it only frees memory
 			switch {
 			case errors.Is(err, driver.ErrNotFound):
@@ -130,6 +147,7 @@ func (d *Driver) Inventory(ctx context.Context) ([]driver.Found, error) {
 			case f.State == driver.Off && !d.unfinished(f):
 			default:
 				out = append(out, coarse(f))
+				needed[f.Spec.ID] = n
 			}
 		}
 		return nil
@@ -137,6 +155,7 @@ func (d *Driver) Inventory(ctx context.Context) ([]driver.Found, error) {
 	if err != nil {
 		return nil, wrap("", "inventory", err)
 	}
+	d.keepNeeds(needed)
 	d.sweepArrivals(ctx)
 	slices.SortFunc(out, func(a, b driver.Found) int { return strings.Compare(string(a.Spec.ID), string(b.Spec.ID)) })
 	return out, nil

@@ -91,6 +91,11 @@ func (d *Driver) Keep(ctx context.Context, id fleet.WorkloadID, token fleet.Toke
 	if err != nil {
 		return wrap(id, "keep", err)
 	}
+	if ok && n.Token == token {
+		g := d.guest(id)
+		g.Stayed = true
+		d.tellLater(g)
+	}
 	return d.cfg.dropNote(id)
 }
 

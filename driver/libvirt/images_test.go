@@ -56,7 +56,7 @@ func TestMakeImages(t *testing.T) {
 
 	base := room
 	base.Backing, base.BackingFormat = filepath.Join(dir, "base"), "raw"
-	if lacking := (needs{Images: []image{base}}).lacks(nil); len(lacking) != 1 || !strings.Contains(lacking[0], "base") {
+	if lacking := (needs{Images: []image{base}}).lacks(); len(lacking) != 1 || !strings.Contains(lacking[0], "base") {
 		t.Errorf("without its base: %q", lacking)
 	}
 }

@@ -22,6 +22,9 @@ import (
 type door struct {
 	token fleet.Token
 	dir   string
+	name  string // of the domain
+	uuid  string
+	needs needs
 }
 
 // Expect makes the entrance. A domain of that name or UUID must not be here.
@@ -32,23 +35,55 @@ func (d *Driver) Expect(ctx context.Context, spec driver.Spec, token fleet.Token
 	if err := d.suits(ctx, spec); err != nil {
 		return wrap(spec.ID, "take over", err)
 	}
-	at := &door{token: token, dir: d.socketDir(spec.ID, token)}
+	at := &door{token: token, dir: d.socketDir(spec.ID, token), name: spec.Settings["domain"], uuid: spec.Settings["uuid"]}
+	if n, known, err := readNeeds(spec); err == nil && known {
+		at.needs = n
+	}
 	if err := os.RemoveAll(at.dir); err != nil {
 		return wrap(spec.ID, "expect", err)
 	}
 	if err := os.MkdirAll(at.dir, 0o700); err != nil {
 		return wrap(spec.ID, "expect", err)
 	}
-	if err := d.makeImages(ctx, spec, token); err != nil {
-		return wrap(spec.ID, "take over", err)
+	// From here on the next one who is expected finds this one's memory taken.
+	if why := d.admit(spec.ID, at); why != "" {
+		return wrap(spec.ID, "take over", errors.Join(errors.New(why), os.RemoveAll(at.dir)))
 	}
-	if err := putGuard(admittedFile(d.cfg.Dir, spec.ID, token), token); err != nil {
-		return wrap(spec.ID, "expect", err)
+	err := d.makeImages(ctx, spec, token)
+	if err != nil {
+		err = wrap(spec.ID, "take over", err)
+	} else {
+		err = wrap(spec.ID, "expect", putGuard(admittedFile(d.cfg.Dir, spec.ID, token), token))
 	}
+	if err != nil {
+		d.Shut(spec.ID, token)
+	}
+	return err
+}
+
+// admit opens the door if the NUMA cells have the memory now. What others who are
+// expected will take is taken off, until their QEMU has started and has it.
+func (d *Driver) admit(id fleet.WorkloadID, at *door) string {
+	pools, err := Pools(d.nodes)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.doors[spec.ID] = at
-	return nil
+	if err == nil && len(pools) > 0 { // else a kernel without NUMA; the machine as a whole is checked by whoever admits
+		var expected [][]pageNeed
+		for other, o := range d.doors {
+			if other == id {
+				continue
+			}
+			if _, err := findProcess(d.cfg.PIDs, o.name, o.uuid); err != nil {
+				expected = append(expected, o.needs.Pages)
+			}
+		}
+		if why := room(pools, expected, at.needs.Pages); why != "" {
+			return why
+		}
+	}
+	d.doors[id] = at
+	d.overheads.begin(at.uuid, at.needs.Overhead)
+	return ""
 }
 
 // Enter connects to a channel of an expected arrival.
@@ -156,15 +191,17 @@ func (d *Driver) Activate(ctx context.Context, id fleet.WorkloadID, token fleet.
 	if err == nil {
 		d.Shut(id, token)
 		err = d.cfg.keepArrival(id)
-		d.mu.Lock()
-		g := arrivedGuest{Workload: id, Cards: d.seen[id].Cards}
-		d.mu.Unlock()
-		select {
-		case d.came <- g:
-		default: // more have just come than anybody can listen for
-		}
+		d.tellLater(d.guest(id))
 	}
 	return f, wrap(id, "activate", err)
+}
+
+// guest is what is looked at after a move of the domain.
+func (d *Driver) guest(id fleet.WorkloadID) arrivedGuest {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	def := d.seen[id]
+	return arrivedGuest{Workload: id, Cards: def.Cards, Agent: def.Agent, Notice: def.Wishes.policy(d.cfg.Policy).Notice > 0}
 }
 
 // Discard ends what arrived and never ran, with the definition that came along.

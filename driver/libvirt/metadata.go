@@ -23,7 +23,7 @@ const (
 // wishes is what an operator says of a domain:
 //
 //	<placed:wishes xmlns:placed="https://placed.dev/xmlns/libvirt/wishes/1"
-//	    id="web-1" priority="10" tolerance="0.2" downtime="300ms" storage="copy" move="no">
+//	    id="web-1" priority="10" tolerance="0.2" cpu="1.5" downtime="300ms" storage="copy" notice="10s" move="no">
 //	  <placed:group>web</placed:group>
 //	</placed:wishes>
 type wishes struct {
@@ -31,8 +31,10 @@ type wishes struct {
 	ID        string   `xml:"id,attr"`
 	Priority  int64    `xml:"priority,attr"`
 	Tolerance float64  `xml:"tolerance,attr"`
+	CPU       float64  `xml:"cpu,attr"`      // cores reserved for it; 0: one per virtual CPU
 	Downtime  string   `xml:"downtime,attr"` // what the last pass of a move aims at
 	Storage   string   `xml:"storage,attr"`  // instead of the driver's option
+	Notice    string   `xml:"notice,attr"`   // how long it may take to get ready for a move
 	Move      string   `xml:"move,attr"`     // "no": it must never be moved
 	Groups    []string `xml:"group"`         // at most one: rules are about groups
 }
@@ -40,6 +42,9 @@ type wishes struct {
 func (w wishes) checked() (wishes, error) {
 	if w.Tolerance < 0 || w.Tolerance > 1 {
 		return wishes{}, fmt.Errorf("metadata %s: tolerance %g is outside 0..1", wishesURI, w.Tolerance)
+	}
+	if !(w.CPU >= 0 && w.CPU <= 4096) {
+		return wishes{}, fmt.Errorf("metadata %s: cpu=%g is no number of cores like 1.5", wishesURI, w.CPU)
 	}
 	if w.Move != "" && w.Move != "no" && w.Move != "yes" {
 		return wishes{}, fmt.Errorf("metadata %s: move=%q is neither yes nor no", wishesURI, w.Move)
@@ -55,6 +60,11 @@ func (w wishes) checked() (wishes, error) {
 			return wishes{}, fmt.Errorf("metadata %s: downtime=%q is no duration like 300ms", wishesURI, w.Downtime)
 		}
 	}
+	if w.Notice != "" {
+		if d, err := time.ParseDuration(w.Notice); err != nil || d < 0 || d > maxNotice {
+			return wishes{}, fmt.Errorf("metadata %s: notice=%q is no duration of at most %s like 10s", wishesURI, w.Notice, maxNotice)
+		}
+	}
 	return w, nil
 }
 
@@ -65,6 +75,9 @@ func (w wishes) policy(p MovePolicy) MovePolicy {
 	}
 	if d, err := time.ParseDuration(w.Downtime); err == nil {
 		p.Downtime, p.MaxDowntime = d, max(d, p.MaxDowntime)
+	}
+	if d, err := time.ParseDuration(w.Notice); err == nil {
+		p.Notice = d
 	}
 	return p
 }

@@ -6,7 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/placed-dev/placed/driver"
 )
@@ -24,8 +25,27 @@ type needs struct {
 	// Networks with the segment that the source declares; none from a source of
 	// an older version.
 	Networks []network `json:"networks,omitempty"`
-	Files    []string  `json:"files,omitempty"`  // disks that must be reachable under the same path
+	Files    []string  `json:"files,omitempty"`  // disks and firmware that must be reachable under the same path
 	Images   []image   `json:"images,omitempty"` // disks that travel, for which room is made
+	// What follows is known of sources of this version on.
+	//
+	// Features and Vendor are what the CPU comes to for the guest; none until
+	// libvirtd has said so.
+	Features []string `json:"features,omitempty"`
+	Vendor   string   `json:"vendor,omitempty"`
+	// Devices by class, Pools of its volumes, and the directories below which
+	// its files lie on storage that other hosts can have.
+	Devices map[string][]string `json:"devices,omitempty"`
+	Pools   []string            `json:"pools,omitempty"`
+	Shared  []string            `json:"shared,omitempty"`
+	// Pages are the memory it takes, by page size and NUMA cells.
+	Pages []pageNeed `json:"pages,omitempty"`
+	// Overhead is what is booked for its QEMU beside its memory, bytes.
+	Overhead int64 `json:"overhead,omitempty"`
+	// Unjudged classes decide nothing: see unjudged.
+	Unjudged []string `json:"unjudged,omitempty"`
+	// Sockets is where the sockets of a move lie at both ends.
+	Sockets string `json:"sockets,omitempty"`
 }
 
 // image is a disk that travels with its domain. The destination makes an empty one
@@ -39,9 +59,13 @@ type image struct {
 	BackingFormat string `json:"backing_format,omitempty"`
 }
 
-func (d definition) needs(c Config) needs {
+// needs are those of a domain on a host with these mounts.
+func (d definition) needs(c Config, mounts []mount) needs {
 	p := d.Wishes.policy(c.Policy)
-	n := needs{Arch: d.Arch, Machine: d.Machine, Virt: d.Virt, Emulator: d.Emulator, CPU: d.CPU}
+	n := needs{Arch: d.Arch, Machine: d.Machine, Virt: d.Virt, Emulator: d.Emulator, CPU: d.CPU, Devices: d.Devices, Pages: d.Pages, Files: slices.Clone(d.Boot)}
+	if c.Native == "" {
+		n.Sockets = c.Sockets
+	}
 	for _, to := range d.Networks {
 		if to.Kind == "bridge" {
 			n.Bridges = append(n.Bridges, to.Name)
@@ -50,9 +74,17 @@ func (d definition) needs(c Config) needs {
 	n.Networks = c.Segments.declare(d.Networks)
 	for _, k := range d.Disks {
 		switch {
+		case k.Kind == "block":
+			n.Files = append(n.Files, k.Source)
+		case k.Kind == "volume":
+			pool, _, _ := strings.Cut(k.Source, "/")
+			n.Pools = append(n.Pools, pool)
 		case k.Kind != "file":
 		case p.Storage == "shared" || !k.travels():
 			n.Files = append(n.Files, k.Source)
+			if at := under(k.Source, mounts); networked[at.kind] {
+				n.Shared = append(n.Shared, top(k.Source))
+			}
 		default:
 			i := image{Path: k.Source, Format: k.Format, Size: imageSize(k.Source, k.Format)}
 			if p.Storage == "copy-inc" {
@@ -84,20 +116,12 @@ func readNeeds(s driver.Spec) (n needs, known bool, err error) {
 	return n, true, nil
 }
 
-// classNet is where the kernel shows network devices of the agent's namespace.
-const classNet = "/sys/class/net"
-
-// lacks says what this host does not have of what can be seen without libvirt.
-func (n needs) lacks(here segments) []string {
-	out := here.differ(n.Networks)
-	for _, b := range n.Bridges {
-		if _, err := os.Stat(filepath.Join(classNet, filepath.Base(b), "bridge")); err != nil {
-			out = append(out, "bridge "+b)
-		}
-	}
+// lacks says which files this host does not have. They are looked at when a move is
+// offered, for no host can tell the others all that it has.
+func (n needs) lacks() (out []string) {
 	for _, f := range n.Files {
 		if _, err := os.Stat(f); err != nil {
-			out = append(out, "disk "+f+" (shared storage under the same path)")
+			out = append(out, "file "+f+" (shared storage under the same path)")
 		}
 	}
 	for _, i := range n.Images {

@@ -64,15 +64,11 @@ func (s segments) undeclared(list []network) (out []driver.Blocker) {
 	return out
 }
 
-// differ lists the networks that are not the same here, in words.
-func (s segments) differ(list []network) (out []string) {
-	for _, n := range list {
-		switch here := s[n.key()]; {
-		case here == "":
-			out = append(out, fmt.Sprintf("declared segment of %s (it is %q at the source)", n.key(), n.Segment))
-		case here != n.Segment:
-			out = append(out, fmt.Sprintf("segment %q on %s (here that is %q)", n.Segment, n.key(), here))
-		}
+// list shows the declarations as a host reports them, "br0=prod".
+func (s segments) list() []string {
+	out := []string{}
+	for name, segment := range s {
+		out = append(out, name+"="+segment)
 	}
 	return out
 }

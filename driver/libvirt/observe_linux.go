@@ -16,45 +16,61 @@ import (
 // observe tells what one domain is doing, by calls that do not wait for its QEMU
 // unless a job is under way.
 func (d *Driver) observe(dom *libvirt.Domain) (driver.Found, error) {
+	f, _, err := d.read(dom)
+	return f, err
+}
+
+// read is observe, with what the domain needs of another host.
+func (d *Driver) read(dom *libvirt.Domain) (driver.Found, needs, error) {
 	text, err := dom.GetXMLDesc(libvirt.DOMAIN_XML_SECURE)
 	if isCode(err, libvirt.ERR_NO_DOMAIN) {
-		return driver.Found{}, driver.ErrNotFound
+		return driver.Found{}, needs{}, driver.ErrNotFound
 	}
 	if err != nil {
-		return driver.Found{}, err
+		return driver.Found{}, needs{}, err
 	}
-	def, err := readDefinition(text)
+	uuid, err := dom.GetUUIDString() // known without asking
 	if err != nil {
-		return driver.Found{}, err
+		return driver.Found{}, needs{}, err
+	}
+	def, err := d.defs.read(uuid, text)
+	if err != nil {
+		return driver.Found{}, needs{}, err
 	}
 	d.mu.Lock()
 	d.managed(&def)
 	d.seen[def.id()] = def
+	mounts := d.survey.mounts
+	d.mu.Unlock()
+	n := def.needs(d.cfg, mounts) // it looks at images, whose storage may hang
+	d.mu.Lock()
+	n = d.explained(n)
+	n.Overhead = d.overheads.of(def.UUID, d.cfg.Overhead)
 	d.mu.Unlock()
 	d.show(def)
-	f := driver.Found{Spec: def.spec(d.cfg.Overhead), BootID: bootID()}
-	f.Spec.Settings["needs"] = def.needs(d.cfg).text()
+	f := driver.Found{Spec: def.spec(n.Overhead), BootID: bootID()}
+	f.Spec.Settings["needs"] = n.text()
 	if def.Journey.To == d.cfg.Host {
 		f.Token = def.Journey.Token
 	}
 	if f.State, err = d.state(dom, def); err != nil {
-		return driver.Found{}, err
+		return driver.Found{}, needs{}, err
 	}
 	if f.State == driver.Off {
 		if def.Journey.Active {
 			f.Token = fleet.Token{} // it arrived, ran and was shut down: nothing is unfinished
 		}
-		return f, nil
+		return f, n, nil
 	}
 	p, err := findProcess(d.cfg.PIDs, def.Name, def.UUID)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return f, nil // it is starting or ending right now
+			return f, n, nil // it is starting or ending right now
 		}
-		return driver.Found{}, err
+		return driver.Found{}, needs{}, err
 	}
 	f.PID, f.StartTime = p.PID, p.Start
-	return f, nil
+	return f, n, nil
 }
 
 // show tells an operator once what is known of a domain, and again when it has

@@ -29,6 +29,8 @@ type outgoing struct {
 	// still is how long the CPUs had run when the move had stopped them; nil
 	// until then.
 	still map[int]uint64
+	// turn receives when another pass over the memory has begun.
+	turn chan struct{}
 }
 
 // endWait bounds how long an aborted job may take to end.
@@ -36,13 +38,17 @@ const endWait = 40 * time.Second
 
 // Send hands the workload over.
 func (d *Driver) Send(ctx context.Context, id fleet.WorkloadID, way driver.Way) error {
-	o := &outgoing{}
+	o := &outgoing{turn: make(chan struct{}, 1)}
 	d.mu.Lock()
 	d.outs[id] = o
 	d.mu.Unlock()
 	n, p, err := d.depart(ctx, id, way)
 	if err != nil {
 		return wrap(id, "prepare the move of", err)
+	}
+	d.giveNotice(ctx, id, way, p)
+	if ctx.Err() != nil {
+		return wrap(id, "move", context.Cause(ctx))
 	}
 	lines, err := d.openLines(ctx, id, way)
 	if err != nil {
@@ -198,7 +204,6 @@ func (d *Driver) flags(n note, p MovePolicy) libvirt.DomainMigrateFlags {
 	}{
 		{n.Persistent, libvirt.MIGRATE_PERSIST_DEST | libvirt.MIGRATE_UNDEFINE_SOURCE},
 		{p.AutoConverge, libvirt.MIGRATE_AUTO_CONVERGE},
-		{p.PostCopy, libvirt.MIGRATE_POSTCOPY},
 		{p.Compress != "", libvirt.MIGRATE_COMPRESSED},
 		{p.Parallel > 1, libvirt.MIGRATE_PARALLEL},
 		{p.Storage == "copy", libvirt.MIGRATE_NON_SHARED_DISK},
@@ -223,7 +228,7 @@ func (d *Driver) follow(ctx context.Context, id fleet.WorkloadID, way driver.Way
 	control := newControl(p)
 	quit := ctx.Done()
 	var limit <-chan time.Time
-	var next time.Time
+	var next, steered time.Time
 	for {
 		select {
 		case err := <-done:
@@ -233,12 +238,14 @@ func (d *Driver) follow(ctx context.Context, id fleet.WorkloadID, way driver.Way
 			d.abort(id)
 		case <-limit:
 			return fmt.Errorf("the job does not end within %s of its abort", endWait)
+		case <-o.turn:
+			next = steered.Add(50 * time.Millisecond) // the last pass has told how it goes
 		case now := <-tick.C:
 			d.stopped(id, n, o)
 			if now.Before(next) {
 				continue
 			}
-			next = now.Add(250 * time.Millisecond)
+			next, steered = now.Add(250*time.Millisecond), now
 			d.steer(id, way, control, now.Sub(began), o)
 		}
 	}
@@ -322,8 +329,6 @@ func (d *Driver) adjust(id fleet.WorkloadID, s step) error {
 		switch {
 		case s.abort:
 			return dom.AbortJob()
-		case s.postCopy:
-			return dom.MigrateStartPostCopy(0)
 		case s.downtime > 0:
 			return dom.MigrateSetMaxDowntime(uint64(s.downtime.Milliseconds()), 0)
 		case s.bandwidth > 0:

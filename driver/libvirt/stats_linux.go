@@ -26,33 +26,12 @@ var _ driver.Meter = (*Driver)(nil)
 func (d *Driver) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { d.listen(ctx) })
+	wg.Go(func() { d.surveyAll(ctx) })
+	wg.Go(func() { d.hear(ctx) })
+	wg.Go(func() { d.measureOverheads(ctx) })
 	d.readAll(ctx)
 	wg.Wait()
 	return nil
-}
-
-// listen makes sure, one after the other, that guests which have arrived are heard
-// on their networks. A silent one is for the operator: it may have nothing to say,
-// or the network may not know where it is.
-func (d *Driver) listen(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case g := <-d.came:
-			began := time.Now()
-			silent := g.heard(ctx, classNet)
-			switch {
-			case ctx.Err() != nil:
-				return
-			case len(silent) > 0:
-				d.log.Warn("a guest that has moved here is not heard on its network: look at its card and at the bridge",
-					"workload", string(g.Workload), "card", silent[0].MAC, "bridge", silent[0].Bridge, "silent", len(silent))
-			case len(g.Cards) > 0:
-				d.log.Info("a guest that has moved here is heard on its network", "workload", string(g.Workload), "after", time.Since(began).String())
-			}
-		}
-	}
 }
 
 // readAll reads the counters, each group at its pace. A reading that does not come

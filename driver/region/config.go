@@ -33,6 +33,7 @@ const (
 	SettingScale       = "scale"        // thousandths of a core per percent
 	SettingSeed        = "seed"
 	SettingDirtyRate   = "dirty_rate" // pages per core and second of demand
+	SettingCPULimit    = "cpu_limit"  // cores; it needs the driver's option cgroup
 )
 
 // Config of the driver.
@@ -48,7 +49,11 @@ type Config struct {
 	Clock fleet.LoadClock
 	// ForceTracker takes this tracker or fails; empty takes the best one.
 	ForceTracker string
-	Logger       hclog.Logger
+	// Cgroup is a directory of the kernel's cpu controller, version 2 or 1, that
+	// the agent may write: each workload gets one of its own below it, and its
+	// cpu weight and limit can be changed. Empty: they cannot.
+	Cgroup string
+	Logger hclog.Logger
 	// Timeout bounds every start, control request and end; 0 means 10 s. One
 	// workload that does not answer delays an inventory by a fifth of it.
 	Timeout time.Duration

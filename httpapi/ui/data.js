@@ -6,7 +6,7 @@ const SILENCE = 12000; // heartbeats come every 5 s
 const REMEMBERED = "placed.hosts";
 
 export const state = {
-  status: null, hosts: [], workloads: [], forecasts: [], migrations: [], decisions: [], events: [],
+  status: null, hosts: [], workloads: [], forecasts: [], migrations: [], adjustments: [], decisions: [], events: [],
   link: "connecting", // connecting | live | polling | reconnecting | gone
   seen: null, // wall time of the last good answer
 };
@@ -41,7 +41,7 @@ export const write = (method, path, body) =>
 const read = (path) => ask(path + (path.includes("?") ? "&" : "?") + "stale");
 
 // due says when each object is read next; an event makes some due at once.
-const due = { status: 0, hosts: 0, workloads: 0, forecasts: 0, migrations: 0, decisions: 0 };
+const due = { status: 0, hosts: 0, workloads: 0, forecasts: 0, migrations: 0, adjustments: 0, decisions: 0 };
 const paths = { migrations: "/v1/migrations?limit=100", decisions: "/v1/decisions?limit=60" };
 let forecastTick = null;
 
@@ -50,7 +50,7 @@ function period(name) {
   switch (name) {
     case "status": case "hosts": case "workloads": return fast ? 1000 : 3000;
     case "migrations": return state.migrations.some(isActive) ? 500 : 5000;
-    case "decisions": return 5000;
+    case "decisions": case "adjustments": return 5000;
     case "forecasts": return 15000; // and at once when the load tick changes
   }
 }
@@ -120,7 +120,7 @@ export function otherAgents() {
 }
 
 const affects = {
-  host: ["hosts", "status"], workload: ["workloads", "hosts"], lease: ["migrations", "workloads"],
+  host: ["hosts", "status"], workload: ["workloads", "hosts", "adjustments"], lease: ["migrations", "workloads"],
   migration: ["migrations", "workloads", "hosts", "status"], decision: ["decisions", "forecasts"],
   policy: ["status"], cluster: ["status", "hosts"],
 };

@@ -13,6 +13,26 @@ export function renderMoves() {
   const ended = state.migrations.filter((m) => !isActive(m));
   $("moved-empty").hidden = ended.length > 0;
   keyed($("moved"), ended, (m) => m.lease, (m) => h("tr", {}), (row, m) => renderEnded(row, m, name));
+  $("adjusted-panel").hidden = state.adjustments.length === 0;
+  keyed($("adjusted"), state.adjustments, (a) => `${a.workload} ${a.kind}`, () => h("tr", {}), (row, a) => renderAdjusted(row, a, name));
+}
+
+// renderAdjusted shows what was done to a workload instead of a move; it is taken back
+// when its reason is gone.
+function renderAdjusted(row, a, name) {
+  const content = JSON.stringify(a);
+  if (row.content === content) return;
+  row.content = content;
+  row.title = a.reason;
+  const cell = (label, value) => h("td", { "data-label": label }, value);
+  row.replaceChildren(
+    cell("Since", loadClock(a.since)),
+    cell("Workload", h("button", { type: "button", class: "plain", onclick: () => showWhy(a.workload) }, a.workload)),
+    cell("Host", name(a.host)),
+    cell("What", a.kind),
+    cell("Is", a.text),
+    cell("State", h("span", { class: "badge" + (a.state === "failed" ? " bad" : "") }, a.state)),
+  );
 }
 
 function renderRunning(running, name) {
