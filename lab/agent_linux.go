@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,8 +30,31 @@ type AgentConfig struct {
 	Options map[string]string
 	// Cores and Memory are each host's capacity: hosts on one machine would all
 	// show the same.
-	Cores  int
+	Cores  float64
 	Memory string
+	// Sample, Report and Pass are the paces of the agents' loops.
+	Sample, Report, Pass time.Duration
+	// Policy is what stands in the policy block beside the automation, More what
+	// stands behind everything else in a host's configuration.
+	Policy string
+	More   func(*Host) string
+}
+
+func (c AgentConfig) withDefaults() AgentConfig {
+	set := func(d *time.Duration, value time.Duration) {
+		if *d == 0 {
+			*d = value
+		}
+	}
+	set(&c.Sample, 2*time.Second)
+	set(&c.Report, 2*time.Second)
+	set(&c.Pass, 5*time.Second)
+	c.Automation, c.Memory = cmp.Or(c.Automation, "observe"), cmp.Or(c.Memory, "2GiB")
+	c.Cores, c.Policy = cmp.Or(c.Cores, 4), cmp.Or(c.Policy, "moves_per_pass = 2")
+	if c.More == nil {
+		c.More = func(*Host) string { return "" }
+	}
+	return c
 }
 
 const (
@@ -41,15 +65,7 @@ const (
 
 // PrepareAgents makes certificates, keys and configurations of every host.
 func (l *Lab) PrepareAgents(ctx context.Context, cfg AgentConfig) error {
-	if cfg.Automation == "" {
-		cfg.Automation = "observe"
-	}
-	if cfg.Cores == 0 {
-		cfg.Cores = 4
-	}
-	if cfg.Memory == "" {
-		cfg.Memory = "2GiB"
-	}
+	cfg = cfg.withDefaults()
 	ca := filepath.Join(l.cfg.Dir, "ca")
 	if err := os.RemoveAll(ca); err != nil {
 		return err
@@ -110,7 +126,7 @@ tls {
   key  = %q
 }
 capacity {
-  cpu    = %d
+  cpu    = %g
   memory = %q
 }
 reserve {
@@ -122,16 +138,17 @@ driver "libvirt" {
 %s  }
 }
 intervals {
-  sample = "2s"
-  report = "2s"
-  pass   = "5s"
+  sample = %q
+  report = %q
+  pass   = %q
 }
 policy {
-  automation     = %q
-  moves_per_pass = 2
+  automation = %q
+  %s
 }
-`, strings.Join(join, ", "), strings.Join(servers, ", "), h.UUID(), h.Name, h.Path("/data"), h.Address, portAgent, h.Address, portGossip, key,
-		portAPI, filepath.Join(l.cfg.Dir, "ca/ca.pem"), h.certificate(".pem"), h.certificate("-key.pem"), cfg.Cores, cfg.Memory, options, cfg.Automation)
+%s`, strings.Join(join, ", "), strings.Join(servers, ", "), h.UUID(), h.Name, h.Path("/data"), h.Address, portAgent, h.Address, portGossip, key,
+		portAPI, filepath.Join(l.cfg.Dir, "ca/ca.pem"), h.certificate(".pem"), h.certificate("-key.pem"), cfg.Cores, cfg.Memory, options,
+		cfg.Sample.String(), cfg.Report.String(), cfg.Pass.String(), cfg.Automation, cfg.Policy, cfg.More(h))
 }
 
 // certificate returns a file that the command line tool has written.

@@ -3,6 +3,7 @@
 package lab_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -48,7 +49,9 @@ type bench struct {
 	binary string // of placed
 }
 
-func newBench(t *testing.T) *bench { return newBenchOf(t, lab.Config{Name: "test"}) }
+func newBench(t *testing.T) *bench {
+	return newBenchOf(t, lab.Config{Name: cmp.Or(os.Getenv("PLACED_LAB_NAME"), "test")})
+}
 
 func newBenchOf(t *testing.T, cfg lab.Config) *bench {
 	t.Helper()
@@ -70,7 +73,7 @@ func newBenchOf(t *testing.T, cfg lab.Config) *bench {
 			t.Error(err)
 		}
 	})
-	b.must(l.PrepareAgents(ctx, lab.AgentConfig{Binary: b.binary, Memory: "4GiB", Cores: 16}))
+	b.must(l.PrepareAgents(ctx, b.agents(nil)))
 	b.must(l.StartAgents(ctx))
 	return b
 }

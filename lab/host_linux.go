@@ -39,7 +39,7 @@ func (h *Host) UUID() string { return fmt.Sprintf("00000000-0000-4000-8000-00000
 func (h *Host) Namespace() string { return h.namespace }
 
 // private lists the directories each host has for itself, as seen inside.
-var private = []string{"/etc/libvirt", "/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt", "/run/libvirt", "/run/placed"}
+var private = []string{"/etc/libvirt", "/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt", "/run/libvirt", "/run/placed", "/etc/pki"}
 
 // Path returns where a path inside the host lies on the machine.
 func (h *Host) Path(inside string) string { return filepath.Join(h.dir, inside) }
@@ -116,9 +116,10 @@ func (h *Host) buildFiles() error {
 // keepalive of 1 s × 3 finds a cut in about 4 s; libvirt's own 5 × 5 would make
 // every fault test wait for half a minute.
 func (h *Host) libvirtdConf() string {
-	return fmt.Sprintf(`listen_tls = 0
+	return fmt.Sprintf(`listen_tls = 1
 listen_tcp = 1
 auth_tcp = "none"
+auth_tls = "none"
 auth_unix_ro = "none"
 auth_unix_rw = "none"
 unix_sock_group = "root"
@@ -143,6 +144,7 @@ migration_address = %q
 migration_host = %q
 migration_port_min = 49152
 migration_port_max = 49215
+migrate_tls_x509_verify = 1
 keepalive_interval = 1
 keepalive_count = 3
 `, h.Address, h.Address)

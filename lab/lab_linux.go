@@ -132,6 +132,9 @@ func (l *Lab) build(ctx context.Context) error {
 	if err := l.buildGuest(ctx); err != nil {
 		return err
 	}
+	if err := l.buildPKI(); err != nil {
+		return err
+	}
 	if err := l.buildSwitch(ctx); err != nil {
 		return err
 	}

@@ -2,88 +2,47 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"os"
 	"time"
 
-	"github.com/placed-dev/placed/api"
 	"github.com/placed-dev/placed/lab"
 )
 
-// demo moves a real guest while a prober outside asks it every few milliseconds,
-// and shows what both saw.
-func demo(ctx context.Context, cfg lab.Config) error {
-	l, err := lab.Attach(cfg)
+// demoName is the demo's own lab, beside one that make lab has started.
+const demoName = "demo"
+
+// demo starts a lab of its own, lets a predicted contention move a real guest while
+// a prober outside asks it every few milliseconds, tells what both saw, and what
+// would have happened without.
+func demo(ctx context.Context, cfg lab.Config, binary string) (err error) {
+	cfg.Name = demoName
+	began := time.Now()
+	say("three hosts are started: a libvirtd each, in namespaces of their own")
+	l, err := lab.Up(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	c, err := l.Hosts[0].API()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	g := guests[0].guest
-	w, _, err := c.Workload(ctx, g.Name, api.QueryOptions{})
-	if err != nil {
-		return err
-	}
-	to := l.Hosts[len(l.Hosts)-1]
-	if w.Owner == to.UUID() {
-		to = l.Hosts[0]
-	}
+	defer func() { err = errors.Join(err, l.Down(context.WithoutCancel(ctx))) }()
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	watch, err := l.Watch(g, 5*time.Millisecond, self, "probe")
+	f, err := l.Foresee(ctx, binary, []string{self, "probe"}, say)
 	if err != nil {
 		return err
 	}
-	say("guest %s is asked to move to %s; a prober at the switch asks it 200 times a second", g.Name, to.Name)
-	_, moveErr := c.Move(ctx, api.MoveRequest{Workload: g.Name, DestinationHost: to.Name, Reason: "demo"})
-	var m api.Migration
-	for moveErr == nil {
-		list, _, err := c.Migrations(ctx, 20, api.QueryOptions{})
-		if err != nil {
-			moveErr = err
-			break
-		}
-		phase := m.Phase
-		for _, x := range list {
-			if x.Workload == g.Name {
-				m = x
-				break
-			}
-		}
-		if m.Phase != phase {
-			say("  %s", m.Phase)
-		}
-		if m.Phase != "" && !m.Active() {
-			break
-		}
-		select {
-		case <-ctx.Done():
-			moveErr = ctx.Err()
-		case <-time.After(50 * time.Millisecond):
-		}
+	clock := func(t time.Time) string { return t.UTC().Format("15:04") }
+	say("forecast at %s for %s; guest %s left %s for %s and ran there at %s, %.0f load minutes before the predicted contention",
+		clock(f.At), clock(f.Contention.Breach), f.Move.Workload, f.From, f.To, clock(f.Moved), f.Contention.Breach.Sub(f.Moved).Minutes())
+	say("the move took %.1f s of the machine's time and sent %d MiB; longest silence of the guest seen from outside %s; answers given twice: %d; every page of its memory is what it should be",
+		f.Move.DurationMS/1000, f.Move.Bytes>>20, f.Sight.Gap.Round(time.Millisecond), f.Sight.Double)
+	if f.Came.IsZero() {
+		say("it was a false alarm: until now the guests that were on %s would have needed %.2f cores at most, and it has %.2f", f.Host, f.Needed, f.Allocatable)
+	} else {
+		say("without the move: from %s on the guests of %s would have needed up to %.2f cores of its %.2f, for %.0f load minutes; with it, it used %.2f at most",
+			clock(f.Came), f.Host, f.Needed, f.Allocatable, f.Contended.Minutes(), f.Used)
 	}
-	if moveErr == nil {
-		moveErr = l.Check(ctx, g)
-	}
-	s, err := watch.Stop()
-	if err != nil {
-		return err
-	}
-	for _, stay := range s.Stays {
-		say("  seen from outside: %d answers from %s, %.0f to %.0f ms", stay.Answers, stay.Host, stay.FromMS, stay.ToMS)
-	}
-	if moveErr != nil {
-		return moveErr
-	}
-	say("moved in %.1f s, %d MiB sent; longest silence seen from outside %s; answers given twice: %d; every page of its memory is what it should be",
-		m.DurationMS/1000, m.Bytes>>20, s.Gap.Round(time.Millisecond), s.Double)
-	if s.Double > 0 {
-		return fmt.Errorf("guest %s has run twice", g.Name)
-	}
+	say("done in %s", time.Since(began).Round(time.Second))
 	return nil
 }

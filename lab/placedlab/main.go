@@ -1,5 +1,5 @@
-// Command placedlab starts and stops a lab of real hosts, shows a move in it, and
-// is its prober.
+// Command placedlab starts and stops a lab of real hosts, shows a predicted
+// contention moving a guest in one, and is its prober.
 package main
 
 import (
@@ -29,24 +29,31 @@ func say(format string, args ...any) {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("usage: placedlab up --binary PLACED | demo | down [NAME]")
+		return errors.New("usage: placedlab up --binary PLACED | demo --binary PLACED | down [NAME…]")
 	}
 	cfg := lab.Config{}
-	switch args[0] {
-	case "up":
-		flags := flag.NewFlagSet("up", flag.ContinueOnError)
-		binary := flags.String("binary", "bin/placed", "a placed with the libvirt driver")
+	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
+	binary := flags.String("binary", "bin/placed", "a placed with the libvirt driver")
+	if args[0] == "up" || args[0] == "demo" {
 		if err := flags.Parse(args[1:]); err != nil {
 			return err
 		}
+	}
+	switch args[0] {
+	case "up":
 		return up(ctx, cfg, *binary)
 	case "demo":
-		return demo(ctx, cfg)
+		return demo(ctx, cfg, *binary)
 	case "down":
-		if len(args) > 1 {
-			cfg.Name = args[1] // that of a test, which a kill has left behind
+		names := args[1:] // that of a test, which a kill has left behind
+		if len(names) == 0 {
+			names = []string{"lab", demoName}
 		}
-		return lab.Down(ctx, cfg)
+		var errs []error
+		for _, name := range names {
+			errs = append(errs, lab.Down(ctx, lab.Config{Name: name}))
+		}
+		return errors.Join(errs...)
 	case "probe":
 		return lab.ProbeMain(args[1:])
 	}
