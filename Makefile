@@ -75,8 +75,9 @@ lab: build ## three real hosts (libvirtd and QEMU in namespaces), a guest and an
 	@scripts/lab-tools
 	$(GO) run ./lab/placedlab up --binary $(CURDIR)/bin/placed
 
-lab-demo: ## in a running lab: a guest moves, and a prober outside tells what a client sees
-	$(GO) run ./lab/placedlab demo
+lab-demo: build ## three real hosts: a contention is forecast and a real VM leaves before it, seen by a prober outside; about two minutes
+	@scripts/lab-tools
+	$(GO) run ./lab/placedlab demo --binary $(CURDIR)/bin/placed
 
 lab-down: ## end the lab and everything it has started, also after a crash
 	$(GO) run ./lab/placedlab down
@@ -87,8 +88,8 @@ lab-test: build ## short forms of the faults on real hosts; skips without root o
 soak-libvirt: build ## every fault ROUNDS times (default 20) on real hosts
 	scripts/lab-test $${ROUNDS:-20}
 
-bench-moving: build ## what a move costs a guest, beside plain virsh; medians of 10
-	LAB_RUN=TestFigures scripts/lab-test 10
+bench-moving: build ## what a move costs a guest, beside plain virsh, by every way; endless writers; the agent's own cost; about 15 minutes
+	LAB_RUN='TestFigures|TestEndless|TestAgentCost' scripts/lab-test 10
 
 bench-books: build ## the replicated books against etcd, as a table; BENCH_SHORT=1 takes about two minutes
 	@command -v etcd >/dev/null || { test "$$(id -u)" = 0 && apt-get install -y -q etcd-server; }

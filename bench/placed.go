@@ -131,6 +131,12 @@ server {
   %s
 }
 rpc { bind = %q }
+# Not the machine's: its other load would count as foreign, and its agents are not
+# its only processes.
+capacity {
+  cpu    = 64
+  memory = "256GiB"
+}
 gossip {
   bind    = %q
   keyring = [%q]
