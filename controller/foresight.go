@@ -23,8 +23,8 @@ type Foresights struct {
 	mu   sync.Mutex // guards everything below
 	held map[seriesKey]heldForesight
 	kin  *kin
-	// kinTick is the load tick that kin was made in.
-	kinTick int64
+	// kinMark says which profiles kin was made of.
+	kinMark fsm.ProfilesMark
 }
 
 type heldForesight struct {
@@ -54,7 +54,7 @@ func (f *Foresights) Fill(view *fleet.View) {
 	pool, model := f.pool()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.lookAtKin(*view)
+	f.lookAtKin()
 	together := dependencies(*view)
 	seen := make(map[seriesKey]bool, len(view.Workloads))
 	for i := range view.Workloads {
@@ -104,14 +104,22 @@ func (f *Foresights) made(w *fleet.WorkloadView, s fleet.Series, pool *predictor
 	return h
 }
 
-// lookAtKin reads the profiles once per load tick; needs mu.
-func (f *Foresights) lookAtKin(view fleet.View) {
-	tick := fleet.TickOf(view.Now)
-	if f.books == nil || f.kin != nil && f.kinTick == tick {
+// lookAtKin reads the profiles again when they have changed; needs mu. They are
+// decoded outside the books, which nobody may hold up for long.
+func (f *Foresights) lookAtKin() {
+	if f.books == nil {
 		return
 	}
-	f.books(func(s *fsm.State) { f.kin = kinOf(s) })
-	f.kinTick = tick
+	var mark fsm.ProfilesMark
+	var all []profiledWorkload
+	f.books(func(s *fsm.State) {
+		if mark = s.ProfilesMark(); f.kin == nil || mark != f.kinMark {
+			all = profilesIn(s)
+		}
+	})
+	if f.kin == nil || mark != f.kinMark {
+		f.kin, f.kinMark = newKin(all), mark
+	}
 }
 
 // introduce gives a workload that nobody has measured yet a series of its present
@@ -156,10 +164,7 @@ func (f *Foresights) Of(w fleet.WorkloadView, at int64) []Shown {
 	pool, model := f.pool()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.kin == nil && f.books != nil {
-		f.books(func(s *fsm.State) { f.kin = kinOf(s) })
-		f.kinTick = at
-	}
+	f.lookAtKin()
 	f.introduce(&w, at, "")
 	var out []Shown
 	for _, s := range w.Series {

@@ -20,14 +20,28 @@ type kin struct {
 	groups, families map[string]map[string]int
 }
 
-// kinOf reads the profiles in the books.
-func kinOf(s *fsm.State) *kin {
-	k := &kin{usual: map[string]*predictor.Usual{"": {Kind: "the whole fleet"}}, groups: map[string]map[string]int{}, families: map[string]map[string]int{}}
+// profiledWorkload is a workload with its profile as the books have it.
+type profiledWorkload struct {
+	fleet.Workload
+	blob []byte
+}
+
+func profilesIn(s *fsm.State) []profiledWorkload {
+	var out []profiledWorkload
 	for _, w := range s.Workloads() {
-		have, ok := s.Profile(w.ID)
+		if have, ok := s.Profile(w.ID); ok {
+			out = append(out, profiledWorkload{w, have.Blob})
+		}
+	}
+	return out
+}
+
+func newKin(all []profiledWorkload) *kin {
+	k := &kin{usual: map[string]*predictor.Usual{"": {Kind: "the whole fleet"}}, groups: map[string]map[string]int{}, families: map[string]map[string]int{}}
+	for _, w := range all {
 		var p predictor.Profile
-		if !ok || p.UnmarshalBinary(have.Blob) != nil {
-			continue // none yet, or of a newer version
+		if p.UnmarshalBinary(w.blob) != nil {
+			continue // of a newer version
 		}
 		if !k.usual[""].Add(&p, fleet.CPU, w.Reservation.CPU) || p.Category == predictor.CategoryUnknown {
 			continue

@@ -53,7 +53,8 @@ func TestNewcomersBorrow(t *testing.T) {
 		}}
 	}
 	empty := view()
-	NewForesights(nil, books.Read).Fill(&empty)
+	f := NewForesights(nil, books.Read)
+	f.Fill(&empty)
 	if len(empty.Workloads[0].Series) != 0 {
 		t.Fatalf("without profiles there is nothing to borrow: %+v", empty.Workloads[0].Series)
 	}
@@ -61,8 +62,7 @@ func TestNewcomersBorrow(t *testing.T) {
 		profiled(t, books, workload(fmt.Sprintf("office-%d", i), "", 1000), 100, predictor.CategoryDiurnal)
 		profiled(t, books, workload(fmt.Sprintf("worker%d", i), "shop", 1000), 300, predictor.CategoryCPU)
 	}
-	f := NewForesights(nil, books.Read)
-	v := view()
+	v := view() // in the same tick: what is new in the books counts at once
 	f.Fill(&v)
 	for i, want := range []struct {
 		kind       string

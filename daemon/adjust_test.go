@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -35,18 +36,8 @@ func newGuests() *guests {
 		g.asked[id] = memory
 	}
 	g.knob["w1"][fleet.Balloon] = &fleet.Knob{Kind: fleet.Balloon, Now: 6 * oneGiB, Least: oneGiB, Most: 6 * oneGiB}
-	slices.SortFunc(g.found, func(a, b driver.Found) int { return compareText(a.Spec.ID, b.Spec.ID) })
+	slices.SortFunc(g.found, func(a, b driver.Found) int { return cmp.Compare(a.Spec.ID, b.Spec.ID) })
 	return g
-}
-
-func compareText(a, b fleet.WorkloadID) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 func (*guests) Name() string { return "guests" }

@@ -106,8 +106,9 @@ func (r *reporter) Run(ctx context.Context) error {
 			reported = now
 			r.describe(now)
 			fit := r.inventory.fit()
-			report.FitVersion = fit.Version()
-			r.send(ctx, report, fit)
+			sent := report // the one that was stored is read by others
+			sent.FitVersion = fit.Version()
+			r.send(ctx, sent, fit)
 			r.profile(ctx, now)
 		}
 		// Jitter of a tenth keeps a fleet from reporting in step.

@@ -264,6 +264,21 @@ func (s *State) Profile(id fleet.WorkloadID) (Profile, bool) {
 	return out, true
 }
 
+// ProfilesMark tells whether profiles have changed: it is another one then.
+type ProfilesMark struct {
+	Count  int
+	Newest uint64 // index of the entry that brought the newest
+}
+
+// ProfilesMark costs a walk through all profiles, and no copy of any.
+func (s *State) ProfilesMark() ProfilesMark {
+	mark := ProfilesMark{Count: len(s.profiles)}
+	for _, p := range s.profiles {
+		mark.Newest = max(mark.Newest, p.Index)
+	}
+	return mark
+}
+
 // Rules returns every rule by id.
 func (s *State) Rules() []fleet.Rule {
 	var out []fleet.Rule
