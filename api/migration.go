@@ -23,7 +23,10 @@ type Migration struct {
 	Type     string `json:"type"`
 	Reason   string `json:"reason"`
 	Decision string `json:"decision,omitempty"`
-	// Phase is offered | copying | holding | frozen | prepared | committed |
+	// RefreshS is how often the copy of a standby is brought up to date, in
+	// seconds of machine time.
+	RefreshS float64 `json:"refresh_s,omitempty"`
+	// Phase is offered | copying | standby | holding | frozen | prepared | committed |
 	// activated | done | aborted.
 	Phase      string `json:"phase"`
 	Tracker    string `json:"tracker"` // pagemap-scan | bitmap | compare

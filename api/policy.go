@@ -29,4 +29,7 @@ type Policy struct {
 	InPlaceCPUQuota  bool `json:"in_place_cpu_quota"`
 	InPlaceVCPUs     bool `json:"in_place_vcpus"`
 	InPlaceBalloon   bool `json:"in_place_balloon"`
+	// How many workloads may be kept copied at the destination of a move that may
+	// still wait; off at zero.
+	Standbys int64 `json:"standbys"`
 }

@@ -61,6 +61,7 @@ type Status struct {
 	// MigrationsActive are under way, MigrationsTotal have committed since
 	// the cluster began, MigrationsFailed ended without a commit.
 	MigrationsActive int    `json:"migrations_active"`
+	StandbysActive   int    `json:"standbys_active"` // workloads kept copied elsewhere
 	MigrationsTotal  uint64 `json:"migrations_total"`
 	MigrationsFailed uint64 `json:"migrations_failed"`
 	Version          string `json:"version"`

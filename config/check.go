@@ -304,6 +304,7 @@ func (k *checker) policy() {
 		{"policy.moves_in_flight", p.MovesInFlight, 1}, {"policy.churn_per_hour", p.ChurnPerHour, 0},
 		{"policy.reserve_hosts", p.ReserveHosts, 0}, {"policy.moves_per_host", p.MovesPerHost, 0},
 		{"policy.moves_per_link", p.MovesPerLink, 0},
+		{"policy.standbys", p.Standbys, 0},
 	} {
 		if v.value < v.least {
 			k.add(v.key, fmt.Sprintf("use %d or more", v.least), "%d is too small", v.value)

@@ -190,6 +190,8 @@ type Policy struct {
 	InPlaceCPUQuota  bool `hcl:"in_place_cpu_quota,optional"`
 	InPlaceVCPUs     bool `hcl:"in_place_vcpus,optional"`
 	InPlaceBalloon   bool `hcl:"in_place_balloon,optional"`
+	// How many workloads may be kept copied at a destination; off at zero.
+	Standbys int `hcl:"standbys,optional"`
 }
 
 // Limits bound what the agent uses of its host.

@@ -170,6 +170,11 @@ func (c *Controller) Move(ctx context.Context, request fleet.Request) (fleet.Dec
 		}
 		i := slices.IndexFunc(plan.Moves, func(m fleet.Move) bool { return m.Decision == d.ID })
 		if i < 0 {
+			// A standby in the way is given up; it is asked again for the move.
+			ended := slices.DeleteFunc(plan.Cancel, func(e fleet.StandbyEnd) bool { return e.Workload != request.Workload })
+			if _, err := c.standbys(ctx, fleet.Plan{Cancel: ended}); err != nil {
+				return d, nil, err
+			}
 			_, err := c.cfg.Books.Propose(ctx, fsm.RecordDecisions{Decisions: []fleet.Decision{d}})
 			return d, nil, err
 		}
@@ -224,6 +229,11 @@ func (c *Controller) runPass(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("pass %s: %w", plan.Pass, err)
 	}
+	standbys, err := c.standbys(ctx, plan)
+	if err != nil {
+		return fmt.Errorf("pass %s: %w", plan.Pass, err)
+	}
+	leases = append(leases, standbys...)
 	if err := c.adjust(ctx, plan); err != nil {
 		return fmt.Errorf("pass %s: %w", plan.Pass, err)
 	}
@@ -311,6 +321,10 @@ func (c *Controller) grant(ctx context.Context, moves []fleet.Move, decisions []
 		ops = append(ops, fsm.RecordDecisions{Decisions: decisions})
 	}
 	for _, m := range moves {
+		if m.Lease != "" {
+			ops = append(ops, fsm.Promote{Lease: m.Lease, Type: m.Type, Decision: m.Decision, Reason: clip(m.Reason)})
+			continue
+		}
 		ops = append(ops, fsm.Grant{Workload: m.Workload, Destination: m.To, Kind: fleet.LeaseMigration,
 			Type: m.Type, Decision: m.Decision, Reason: clip(m.Reason)})
 	}
@@ -327,6 +341,9 @@ func (c *Controller) grant(ctx context.Context, moves []fleet.Move, decisions []
 		switch {
 		case op.Err != nil:
 			c.log.Warn("lease refused", "workload", m.Workload, "host", m.To, "reason", op.Err)
+		case op.Lease != nil && m.Lease != "":
+			c.log.Info("standby promoted", "lease", op.Lease.ID, "workload", m.Workload, "from", m.From, "to", m.To, "type", m.Type, "reason", m.Reason)
+			leases = append(leases, *op.Lease)
 		case op.Lease != nil:
 			c.log.Info("lease granted", "lease", op.Lease.ID, "workload", m.Workload, "from", m.From, "to", m.To, "type", m.Type, "reason", m.Reason)
 			leases = append(leases, *op.Lease)
@@ -383,8 +400,8 @@ func (c *Controller) dispatch(ctx context.Context, leases []fleet.Lease) {
 	var group errgroup.Group
 	for _, l := range leases {
 		source, ok := c.host(l.Source)
-		if !ok {
-			continue
+		if !ok || l.State != fleet.Granted {
+			continue // a promoted standby is under way: its source follows the books
 		}
 		c.mu.Lock()
 		if c.sent != nil {

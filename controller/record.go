@@ -2,6 +2,7 @@ package controller
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/placed-dev/placed/fleet"
@@ -24,6 +25,9 @@ const repeatAfter = time.Hour
 
 func newRecorder() *recorder { return &recorder{last: map[string]recorded{}} }
 
+// acting are the outcomes of decisions that change something.
+var acting = []fleet.Outcome{fleet.OutcomeMove, fleet.OutcomeAdjust, fleet.OutcomeUndo, fleet.OutcomeStandby, fleet.OutcomeCancel}
+
 // choose returns the decisions to record, in their order.
 func (r *recorder) choose(decisions []fleet.Decision) []fleet.Decision {
 	var out []fleet.Decision
@@ -36,8 +40,7 @@ func (r *recorder) choose(decisions []fleet.Decision) []fleet.Decision {
 		// a decision new is what it would do.
 		text := fmt.Sprintf("%s %s", d.To, d.Type)
 		last, seen := r.last[key]
-		acts := d.Outcome == fleet.OutcomeMove || d.Outcome == fleet.OutcomeAdjust || d.Outcome == fleet.OutcomeUndo
-		if !acts && seen && last.text == text && d.At.Sub(last.at) < repeatAfter {
+		if !slices.Contains(acting, d.Outcome) && seen && last.text == text && d.At.Sub(last.at) < repeatAfter {
 			continue
 		}
 		r.last[key] = recorded{at: d.At, text: text}

@@ -46,6 +46,8 @@ type WorkloadReport struct {
 	// Knobs are what its driver can change of it while it runs; absent where the
 	// policy lets nothing be changed.
 	Knobs []fleet.Knob `json:"knobs,omitempty"`
+	// Copies says that its driver can keep a copy of it up to date elsewhere.
+	Copies bool `json:"copies,omitempty"`
 	// Tick is the newest complete tick, TickCPU the mean demand in it.
 	Tick    int64 `json:"tick"`
 	TickCPU int64 `json:"tick_cpu"`

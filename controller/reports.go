@@ -185,10 +185,11 @@ func (r *Reports) Fill(view *fleet.View, now time.Time, staleAfter time.Duration
 		if seen, ok := workloads[w.ID]; ok {
 			w.Usage, w.Size = seen.Usage, seen.Size
 			w.WriteRate, w.WorkingSet = seen.WriteRate, seen.WorkingSet
-			w.Knobs, w.Wait = seen.Knobs, seen.Wait
+			w.Knobs, w.Wait, w.Copies = seen.Knobs, seen.Wait, seen.Copies
 		}
 		w.Series = r.seriesOf(w.ID)
 	}
+	r.standing(view)
 	r.fillFit(view)
 	r.trips(view, now, staleAfter)
 }

@@ -92,7 +92,11 @@ func (b backend) Status(ctx context.Context) (api.Status, error) {
 	}
 	b.d.replica.Read(func(state *fsm.State) {
 		for _, l := range state.Migrations() {
-			if l.State != fleet.Aborted { // its copy is still to be discarded
+			switch {
+			case l.State == fleet.Aborted: // its copy is still to be discarded
+			case l.Kind == fleet.LeaseStandby:
+				s.StandbysActive++
+			default:
 				s.MigrationsActive++
 			}
 		}
@@ -286,7 +290,10 @@ func (b backend) migrations(workload fleet.WorkloadID, limit int) []api.Migratio
 	b.d.replica.Read(func(s *fsm.State) {
 		seen := map[fleet.LeaseID]bool{}
 		for _, l := range s.AllLeases() {
-			if l.Kind != fleet.LeaseMigration || workload != "" && l.Workload != workload {
+			if l.Kind == fleet.LeaseStandby && !l.Active() {
+				continue // it came to nothing and cost nobody a moment
+			}
+			if l.Kind == fleet.LeasePlacement || workload != "" && l.Workload != workload {
 				continue
 			}
 			seen[l.ID] = true

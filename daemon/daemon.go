@@ -337,7 +337,7 @@ func (d *Daemon) buildController() error {
 	}
 	d.reporter = &reporter{
 		self: d.self, boot: rand.Text(), clock: d.clock, inventory: d.inventory, sampler: sampler, ticks: telemetry.NewAccumulator(),
-		series: d.series, books: d.books, peers: d.peers, reports: d.reports, answer: d.answer, progress: d.ownMoves, alone: d.cfg.Measured.CPU, trips: d.zoneTrips, knobs: d.adjuster.knobs, pushed: d.measured.add,
+		series: d.series, books: d.books, peers: d.peers, reports: d.reports, answer: d.answer, progress: d.ownMoves, alone: d.cfg.Measured.CPU, trips: d.zoneTrips, knobs: d.adjuster.knobs, copies: d.copies, pushed: d.measured.add,
 		intervals: func() (time.Duration, time.Duration) { i := d.intervals.Load(); return i.sample, i.report },
 		log:       d.cfg.Logger.Named("reporter"),
 	}
@@ -351,6 +351,14 @@ func (d *Daemon) buildController() error {
 	})
 	d.sight = &sight{d: d}
 	return nil
+}
+
+// copies says that a driver lets placed copy its workloads itself: one whose
+// hypervisor hands them over cannot keep a copy up to date.
+func (d *Daemon) copies(name string) bool {
+	known, ok := d.drivers[name]
+	_, hands := known.(driver.Handover)
+	return ok && !hands
 }
 
 // ownMoves are the migrations that this host is the source of.

@@ -180,7 +180,8 @@ func (c *Config) policy(f config.Config) error {
 		MovesPerPass: int64(p.MovesPerPass), MovesInFlight: int64(p.MovesInFlight), ChurnPerHour: int64(p.ChurnPerHour),
 		ReserveHosts: int64(p.ReserveHosts), MovesPerHost: int64(p.MovesPerHost), BandwidthInFlight: p.BandwidthInFlight.Value(), Consolidate: p.Consolidate,
 		MovesPerLink: int64(p.MovesPerLink), BandwidthPerLink: p.BandwidthPerLink.Value(),
-		InPlace: fleet.InPlace{CPUWeight: p.InPlaceCPUWeight, CPUQuota: p.InPlaceCPUQuota, VCPUs: p.InPlaceVCPUs, Balloon: p.InPlaceBalloon},
+		InPlace:  fleet.InPlace{CPUWeight: p.InPlaceCPUWeight, CPUQuota: p.InPlaceCPUQuota, VCPUs: p.InPlaceVCPUs, Balloon: p.InPlaceBalloon},
+		Standbys: int64(p.Standbys),
 	}
 	return c.Policy.Automation.UnmarshalText([]byte(p.Automation))
 }

@@ -22,6 +22,8 @@ type moves struct {
 	books    *books
 	log      hclog.Logger
 	queue    chan fleet.Lease
+	// standbys have a queue and carriers of their own: they last.
+	standbys chan fleet.Lease
 	// prepare brings a workload into the state in which it may leave; nil: nothing.
 	prepare func(context.Context, fleet.WorkloadID) error
 
@@ -32,13 +34,14 @@ type moves struct {
 // maxMoves bounds the migrations from one host at once; the policy's budget is
 // lower. More wait in the queue, whose end refuses: the leader asks again.
 const (
-	maxMoves  = 4
-	moveQueue = 16
+	maxMoves    = 4
+	maxStandbys = 8
+	moveQueue   = 16
 )
 
 func newMoves(m *migrator.Migrator, b *books, log hclog.Logger) *moves {
 	return &moves{migrator: m, books: b, log: log,
-		queue: make(chan fleet.Lease, moveQueue), running: map[fleet.LeaseID]bool{}}
+		queue: make(chan fleet.Lease, moveQueue), standbys: make(chan fleet.Lease, moveQueue), running: map[fleet.LeaseID]bool{}}
 }
 
 // start queues a migration; one that is queued or running already is joined.
@@ -48,8 +51,12 @@ func (m *moves) start(lease fleet.Lease) error {
 	if m.running[lease.ID] {
 		return nil
 	}
+	queue := m.queue
+	if lease.Kind == fleet.LeaseStandby {
+		queue = m.standbys
+	}
 	select {
-	case m.queue <- lease:
+	case queue <- lease:
 		m.running[lease.ID] = true
 		return nil
 	default:
@@ -62,13 +69,17 @@ func (m *moves) start(lease fleet.Lease) error {
 // aborts before the last phase and finishes in it.
 func (m *moves) Run(ctx context.Context) error {
 	var group errgroup.Group
-	for range maxMoves {
+	for i := range maxMoves + maxStandbys {
+		queue := m.queue
+		if i >= maxMoves {
+			queue = m.standbys
+		}
 		group.Go(func() error {
 			for {
 				select {
 				case <-ctx.Done():
 					return nil
-				case lease := <-m.queue:
+				case lease := <-queue:
 					m.carryOut(ctx, lease)
 				}
 			}
@@ -87,6 +98,13 @@ func (m *moves) carryOut(ctx context.Context, lease fleet.Lease) {
 	if err == nil {
 		err = m.migrator.Migrate(ctx, lease)
 	}
+	if lease.Kind == fleet.LeaseStandby && !m.promoted(lease.ID) {
+		m.log.Info("standby ended", "lease", lease.ID, "workload", lease.Workload, "host", lease.Destination, "reason", err)
+		if err != nil {
+			m.giveUp(ctx, lease, err)
+		}
+		return
+	}
 	if err != nil {
 		m.log.Warn("migration ended without a commit", "lease", lease.ID, "workload", lease.Workload, "host", lease.Destination, "error", err)
 	}
@@ -97,6 +115,15 @@ func (m *moves) carryOut(ctx context.Context, lease fleet.Lease) {
 		m.giveUp(ctx, lease, err)
 	}
 	m.record(ctx, lease, err)
+}
+
+// promoted says that a standby has become a migration, whose outcome counts.
+func (m *moves) promoted(id fleet.LeaseID) (yes bool) {
+	m.books.Read(func(s *fsm.State) {
+		l, ok := s.Lease(id)
+		yes = ok && l.Kind == fleet.LeaseMigration
+	})
+	return yes
 }
 
 // ready prepares the workload, unless its move has begun in an earlier life.
@@ -149,7 +176,10 @@ func (m *moves) record(ctx context.Context, lease fleet.Lease, failure error) {
 	}
 	for _, p := range m.migrator.Progress() {
 		if p.Lease == lease.ID {
-			outcome.Tracker, outcome.Rounds, outcome.Wire = p.Tracker, int64(len(p.Rounds)), p.Wire
+			outcome.Tracker, outcome.Wire = p.Tracker, p.Wire
+			if n := len(p.Rounds); n > 0 {
+				outcome.Rounds = int64(p.Rounds[n-1].Round)
+			}
 			outcome.Downtime, outcome.Duration = p.Downtime, p.Ended.Sub(p.Started)
 		}
 	}

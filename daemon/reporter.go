@@ -39,6 +39,9 @@ type reporter struct {
 	answer func(controller.Report) map[fleet.WorkloadID]predictor.Membership
 	// knobs are what can be changed of a workload while it runs; nil: nothing.
 	knobs func(fleet.WorkloadID) []fleet.Knob
+	// copies says that a driver can keep a copy of a workload up to date elsewhere;
+	// nil: none can.
+	copies func(driver string) bool
 	// pushed adds what others have measured of a workload; nil: nothing.
 	pushed func(fleet.WorkloadID, fleet.Vector, time.Time) fleet.Vector
 	log    hclog.Logger
@@ -161,6 +164,7 @@ func (r *reporter) sample(ctx context.Context, now time.Time, took time.Duration
 		if r.pushed != nil {
 			w.Usage = r.pushed(id, w.Usage, now)
 		}
+		w.Copies = r.copies != nil && r.copies(f.Spec.Driver)
 		if r.knobs != nil {
 			w.Knobs = r.knobs(id)
 		}

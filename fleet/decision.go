@@ -34,6 +34,8 @@ const (
 	OutcomeNone    Outcome = "none"    // nothing to do
 	OutcomeAdjust  Outcome = "adjust"  // a workload is changed where it is
 	OutcomeUndo    Outcome = "undo"    // such a change is taken back
+	OutcomeStandby Outcome = "standby" // the move may wait: a copy is kept ready at its destination
+	OutcomeCancel  Outcome = "cancel"  // such a copy is given up
 )
 
 // Decision is the explained result of a pass for one workload (or, with an
@@ -74,6 +76,15 @@ type Move struct {
 	PredictedDowntime time.Duration `json:"predicted_downtime_ns"`
 	Breach            time.Time     `json:"breach,omitzero"`
 	LeaveBy           time.Time     `json:"leave_by,omitzero"`
+	// Lease is the standby that the move promotes, if there is one.
+	Lease LeaseID `json:"lease,omitempty"`
+}
+
+// StandbyEnd gives a standby up.
+type StandbyEnd struct {
+	Lease    LeaseID    `json:"lease"`
+	Workload WorkloadID `json:"workload"`
+	Reason   string     `json:"reason"`
 }
 
 // Plan is the result of one pass.
@@ -84,10 +95,14 @@ type Plan struct {
 	InputHash string    `json:"input_hash"`
 	Moves     []Move    `json:"moves"`
 	// Adjust and Undo are what is changed in place, and taken back.
-	Adjust      []Adjustment    `json:"adjust,omitempty"`
-	Undo        []AdjustmentEnd `json:"undo,omitempty"`
-	Decisions   []Decision      `json:"decisions"`
-	Contentions []Contention    `json:"contentions"`
+	Adjust []Adjustment    `json:"adjust,omitempty"`
+	Undo   []AdjustmentEnd `json:"undo,omitempty"`
+	// Standbys are moves that may wait and are copied ahead; Cancel are those that
+	// are no longer wanted. The moves that promote one are among Moves.
+	Standbys    []Move       `json:"standbys,omitempty"`
+	Cancel      []StandbyEnd `json:"cancel,omitempty"`
+	Decisions   []Decision   `json:"decisions"`
+	Contentions []Contention `json:"contentions"`
 	// Forecasts of the hosts, the bands the plan was made from.
 	Forecasts []Forecast `json:"forecasts"`
 }

@@ -45,11 +45,14 @@ type Request struct {
 
 // Checkpoint is one copy round of a migration. Times are machine time.
 type Checkpoint struct {
-	Round     int           `json:"round"`
-	Scanned   int64         `json:"scanned"` // bytes looked at
-	Dirty     int64         `json:"dirty"`   // bytes found changed
-	Wire      int64         `json:"wire"`    // bytes sent
-	Took      time.Duration `json:"took_ns"`
+	Round   int           `json:"round"`
+	Scanned int64         `json:"scanned"` // bytes looked at
+	Dirty   int64         `json:"dirty"`   // bytes found changed
+	Wire    int64         `json:"wire"`    // bytes sent
+	Took    time.Duration `json:"took_ns"`
+	// Waited is how long after the round before it this one began: a standby
+	// pauses between its rounds.
+	Waited    time.Duration `json:"waited_ns,omitempty"`
 	WriteRate int64         `json:"write_rate"` // first writes to a page, bytes per second
 }
 
@@ -61,6 +64,7 @@ type MigrationPhase string
 const (
 	PhaseOffered   MigrationPhase = "offered"
 	PhaseCopying   MigrationPhase = "copying"
+	PhaseStandby   MigrationPhase = "standby" // copied, and kept so until it is promoted
 	PhaseHolding   MigrationPhase = "holding"
 	PhaseFrozen    MigrationPhase = "frozen"
 	PhasePrepared  MigrationPhase = "prepared"
@@ -80,8 +84,10 @@ type Progress struct {
 	Phase       MigrationPhase `json:"phase"`
 	Tracker     string         `json:"tracker"` // pagemap-scan | bitmap | compare
 	Total       int64          `json:"total"`   // bytes of the workload's state
-	Rounds      []Checkpoint   `json:"rounds"`
-	Wire        int64          `json:"wire"` // bytes sent so far
+	Rounds      []Checkpoint   `json:"rounds"`  // of a standby the newest ones
+	// Refresh is how often the copy of a standby is brought up to date.
+	Refresh time.Duration `json:"refresh_ns,omitempty"`
+	Wire    int64         `json:"wire"` // bytes sent so far
 	// Downtime runs from the last request forwarded at the source to the
 	// first answer of the destination, as the source's proxy saw both.
 	Downtime time.Duration `json:"downtime_ns"`

@@ -72,6 +72,10 @@ type Policy struct {
 	// way between any two zones, and within each, as far as their links tell.
 	MovesPerLink     int64 `json:"moves_per_link,omitempty"`
 	BandwidthPerLink int64 `json:"bandwidth_per_link,omitempty"`
+
+	// Standbys bounds the workloads that are kept copied at the destination of a
+	// move that may still wait; 0: no move is begun that way. It came later still.
+	Standbys int64 `json:"standbys,omitempty"`
 }
 
 // InPlaceOrLinks says whether the policy uses what came with that later level.
@@ -81,7 +85,7 @@ func (p Policy) InPlaceOrLinks() bool {
 
 // Extended says whether the policy uses what older members do not know.
 func (p Policy) Extended() bool {
-	return p.ReserveHosts != 0 || p.MovesPerHost != 0 || p.BandwidthInFlight != 0 || p.Consolidate || p.InPlaceOrLinks()
+	return p.ReserveHosts != 0 || p.MovesPerHost != 0 || p.BandwidthInFlight != 0 || p.Consolidate || p.InPlaceOrLinks() || p.Standbys != 0
 }
 
 // DefaultPolicy is what a new cluster starts with: it observes.
@@ -115,6 +119,8 @@ func (p Policy) Validate() error {
 		return fmt.Errorf("policy: reserve_hosts must be 0..100, moves_per_host and bandwidth_in_flight not negative (0 = no bound)")
 	case p.MovesPerLink < 0 || p.BandwidthPerLink < 0:
 		return fmt.Errorf("policy: moves_per_link and bandwidth_per_link must not be negative (0 = no bound)")
+	case p.Standbys < 0:
+		return fmt.Errorf("policy: standbys must not be negative (0 = none)")
 	case p.Margin < 0 || p.Cooldown < 0 || p.CooldownReset < 0:
 		return fmt.Errorf("policy: margin, cooldown and cooldown_reset must not be negative")
 	}

@@ -32,6 +32,18 @@ type View struct {
 	// Adjustments in place, by workload and kind; Thresholds, by workload.
 	Adjustments []Adjustment         `json:"adjustments,omitempty"`
 	Thresholds  []WorkloadThresholds `json:"thresholds,omitempty"`
+	// Standbys are what the sources of standbys say of them, by lease.
+	Standbys []Standby `json:"standbys,omitempty"`
+}
+
+// Standby is a workload's copy at the destination of a standby lease, complete and
+// kept up to date. Times are machine time.
+type Standby struct {
+	Lease LeaseID `json:"lease"`
+	// Refresh is how often the copy is brought up to date, Took how long the last
+	// refresh took: the move needs about one, and its cutover.
+	Refresh time.Duration `json:"refresh_ns"`
+	Took    time.Duration `json:"took_ns"`
 }
 
 // BreachStreak counts the consecutive passes that predicted a breach of a host, or
@@ -99,4 +111,6 @@ type WorkloadView struct {
 	// the cpu it wanted and did not get, millicores.
 	Knobs []Knob `json:"knobs,omitempty"`
 	Wait  int64  `json:"wait,omitempty"`
+	// Copies says that its driver can keep a copy of it up to date at another host.
+	Copies bool `json:"copies,omitempty"`
 }

@@ -15,8 +15,9 @@ import (
 type books struct {
 	at      map[fleet.HostID]*onHost
 	leaseOf map[fleet.WorkloadID]fleet.LeaseID // active lease
-	// migrations are the active leases of that kind. Every agent looks at them
-	// again and again, and beside them there may be ten thousands of placements.
+	// migrations are the active leases of that kind and the standbys that may
+	// become some. Every agent looks at them again and again, and beside them there
+	// may be ten thousands of placements.
 	migrations map[fleet.LeaseID]*leaseRecord
 	// owned is the index at which a host or workload last changed.
 	owned uint64
@@ -117,7 +118,7 @@ func (s *State) dropLease(id fleet.LeaseID) {
 func (s *State) indexLease(l *leaseRecord) {
 	if l.Active() {
 		s.leaseOf[l.Workload] = l.ID
-		if l.Kind == fleet.LeaseMigration {
+		if l.Kind != fleet.LeasePlacement {
 			s.migrations[l.ID] = l
 		}
 	}
@@ -136,9 +137,7 @@ func (s *State) unindexLease(l *leaseRecord) {
 	if s.leaseOf[l.Workload] == l.ID {
 		delete(s.leaseOf, l.Workload)
 	}
-	if l.Kind == fleet.LeaseMigration {
-		delete(s.migrations, l.ID)
-	}
+	delete(s.migrations, l.ID)
 	if l.HoldsDestination() {
 		s.books.host(l.Destination).dropLease(l)
 	}

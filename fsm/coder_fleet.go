@@ -100,7 +100,7 @@ func (c *coder) policy(p *fleet.Policy) {
 			c.int(&p.BandwidthInFlight)
 			c.bool(&p.Consolidate)
 		})
-		c.late(p.InPlaceOrLinks(), func() {
+		c.late(p.InPlaceOrLinks() || p.Standbys != 0, func() {
 			c.bool(&p.InPlace.CPUWeight)
 			c.bool(&p.InPlace.CPUQuota)
 			c.bool(&p.InPlace.VCPUs)
@@ -108,6 +108,7 @@ func (c *coder) policy(p *fleet.Policy) {
 			c.int(&p.MovesPerLink)
 			c.int(&p.BandwidthPerLink)
 		})
+		c.late(p.Standbys != 0, func() { c.int(&p.Standbys) })
 	})
 }
 

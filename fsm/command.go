@@ -246,6 +246,7 @@ const (
 	numReportAdjusted
 	numSetFeature
 	numSetThresholds
+	numPromote
 )
 
 var commands = map[uint64]command{
@@ -288,4 +289,5 @@ var commands = map[uint64]command{
 	numReportAdjusted:     of[ReportAdjusted]("report-adjusted"),
 	numSetFeature:         of[SetFeature]("set-feature"),
 	numSetThresholds:      of[SetThresholds]("set-thresholds"),
+	numPromote:            of[Promote]("promote"),
 }

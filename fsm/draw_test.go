@@ -41,7 +41,7 @@ func (h *history) draw() (fleet.HostID, Operation) {
 		p := fleet.DefaultPolicy()
 		p.Automation = fleet.Auto
 		p.Paused = h.roll(0, 19) == 0
-		p.MovesInFlight, p.ChurnPerHour = 6, 40
+		p.MovesInFlight, p.ChurnPerHour, p.Standbys = 6, 40, 3
 		p.InPlace = fleet.InPlace{CPUWeight: true, CPUQuota: true, VCPUs: true, Balloon: h.roll(0, 9) > 0}
 		return "h1", SetPolicy{Policy: p}
 	case kind < 24:
@@ -93,7 +93,7 @@ func (h *history) drawGrant(workload fleet.WorkloadID, to fleet.HostID) (fleet.H
 	switch {
 	case n < 5:
 		g.Kind, g.Reservation = fleet.LeasePlacement, fleet.Vector{CPU: 100, Memory: int64(h.roll(1, 12)) * gib}
-	case n == 5:
+	case n < 9:
 		g.Kind = fleet.LeaseStandby
 	}
 	return "h1", g
@@ -141,6 +141,12 @@ func (h *history) drawStep(l fleet.Lease) (fleet.HostID, Operation) {
 		return l.Source, RecordOutcome{Outcome: MigrationOutcome{Lease: l.ID, Rounds: 3}}
 	case n == 5:
 		return l.Source, Release{Lease: l.ID}
+	}
+	if l.Kind == fleet.LeaseStandby && l.State <= fleet.Prepared && n < 12 {
+		if n == 11 {
+			return "h1", Abort{Lease: l.ID, Reason: "no longer wanted"}
+		}
+		return "h1", Promote{Lease: l.ID, Type: fleet.MigrationType(h.roll(0, 6)), Reason: "it is time"}
 	}
 	switch l.State {
 	case fleet.Granted:

@@ -28,6 +28,9 @@ func (h *history) drawWrong(l fleet.Lease) (fleet.HostID, Operation) {
 	case 7:
 		return l.Destination, Revert{Lease: l.ID, Reason: "no", Token: stale}
 	}
+	if h.roll(0, 2) == 0 {
+		return "h1", Promote{Lease: l.ID, Type: fleet.Requested}
+	}
 	return "h1", Expire{Lease: l.ID}
 }
 

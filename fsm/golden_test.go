@@ -76,6 +76,7 @@ func everyOperation() map[string]Operation {
 		ReportAdjusted{Workload: "vm2", Kind: fleet.Balloon, State: fleet.AdjustmentApplied, Given: gib, Reason: "done"},
 		SetFeature{Workload: "vm1/db", Instance: "vm1", By: "alice"},
 		SetThresholds{By: "alice", Thresholds: fleet.WorkloadThresholds{Workload: "vm1/db", Thresholds: []fleet.FeatureThreshold{{Metric: "latency_ms", Limit: 20_000, Clear: 900, Hold: 10 * time.Minute}}}},
+		Promote{Lease: "L41", Type: fleet.Threshold, Decision: "p2.1", Reason: "it is time"},
 		PutModel{Model: fleet.Model{Name: "60m/cpu", Version: 3, Hash: strings.Repeat("ab", 32), Size: 1 << 20, Trained: epoch}},
 	}
 	out := map[string]Operation{}
@@ -129,6 +130,7 @@ func lateFields() map[string]Operation {
 		"grant-2":              Grant{Workload: "w9", Destination: "h2", Kind: fleet.LeasePlacement, Reservation: fleet.Vector{CPU: 1}, Group: "front"},
 		"set-host-state-2":     SetHostState{Host: "h1", State: fleet.HostDraining, By: "alice", DrainBy: epoch.Add(time.Hour)},
 		"set-policy-2":         SetPolicy{Policy: inPlacePolicy(), By: "alice"},
+		"set-policy-3":         SetPolicy{Policy: standbyPolicy(), By: "alice"},
 		"claim-2":              Claim{Lease: "L41", Workload: grouped},
 	}
 }
@@ -140,6 +142,7 @@ func TestGoldenSnapshot(t *testing.T) {
 	checkGoldenSnapshot(t, "snapshot-v2", richer(t))
 	checkGoldenSnapshot(t, "snapshot-v3", richest(t))
 	checkGoldenSnapshot(t, "snapshot-v4", fullest(t))
+	checkGoldenSnapshot(t, "snapshot-v5", newestBooks(t))
 }
 
 func checkGoldenSnapshot(t *testing.T, name string, w *world) {
@@ -213,10 +216,33 @@ func inPlacePolicy() fleet.Policy {
 	return p
 }
 
-// fullest is richest, raised to the newest level, with what that brought.
+// standbyPolicy is inPlacePolicy with what came later.
+func standbyPolicy() fleet.Policy {
+	p := inPlacePolicy()
+	p.Standbys, p.MovesInFlight = 3, 6
+	return p
+}
+
+// newestBooks is fullest, raised to the newest level, with what that brought.
+func newestBooks(t testing.TB) *world {
+	w := fullest(t)
+	w.must(t, "h1", RaiseFeatureLevel{Level: FeatureLevel, By: "alice"}, SetPolicy{Policy: standbyPolicy(), By: "alice"}, SetHostState{Host: "h2"})
+	w.must(t, "h1", PutRule{Rule: fleet.Rule{ID: "web", Kind: fleet.HostAffinity, Workloads: []fleet.WorkloadID{"vm2"}, Hosts: []fleet.HostID{"h1"}}})
+	for _, id := range []fleet.WorkloadID{"w4", "w5"} {
+		w.must(t, "h1", RegisterWorkloads{Host: "h1", Workloads: append(w.owned("h1"), instance(string(id), gib))})
+		w.must(t, "h1", Grant{Workload: id, Destination: "h2", Kind: fleet.LeaseStandby, Type: fleet.Preemptive, Decision: "p3.1", Reason: "it will be short"})
+		l, _ := w.state.LeaseOf(id)
+		w.must(t, "h1", Begin{Lease: l.ID})
+	}
+	l, _ := w.state.LeaseOf("w5")
+	w.must(t, "h1", Promote{Lease: l.ID, Type: fleet.Threshold, Decision: "p4.1", Reason: "it is short"})
+	return w
+}
+
+// fullest is richest, raised to the fifth level, with what that brought.
 func fullest(t testing.TB) *world {
 	w := richest(t)
-	w.must(t, "h1", RaiseFeatureLevel{Level: FeatureLevel, By: "alice"}, SetPolicy{Policy: inPlacePolicy(), By: "alice"})
+	w.must(t, "h1", RaiseFeatureLevel{Level: levelInPlace, By: "alice"}, SetPolicy{Policy: inPlacePolicy(), By: "alice"})
 	w.must(t, "h1", Adjust{Adjustment: fleet.Adjustment{Workload: "w9", Kind: fleet.Balloon, Before: 2 * gib, Want: gib + gib/2, Since: epoch, Decision: "p1.1", Reason: "memory is short"}})
 	w.must(t, "h1", ReportAdjusted{Workload: "w9", Kind: fleet.Balloon, State: fleet.AdjustmentApplied, Given: gib / 2})
 	w.must(t, "h1", Adjust{Adjustment: fleet.Adjustment{Workload: "w9", Kind: fleet.CPUWeight, Before: 100, Want: 200, Since: epoch}})

@@ -70,6 +70,14 @@ func (b *ledger) step(t failer, from fleet.HostID, op Operation, result OpResult
 		allowed, reached := a.after(from, op), outcome{result.Lease.State, result.Lease.Discarded}
 		for _, may := range allowed {
 			if may == reached {
+				switch op.(type) {
+				case Promote:
+					a.Kind = fleet.LeaseMigration
+				case ObserveOwner:
+					if reached.state != before.State && a.destination.Seen != SeenAbsent && a.Kind == fleet.LeaseStandby {
+						a.Kind = fleet.LeaseMigration // the books had forgotten its promotion
+					}
+				}
 				if a.State, a.Discarded = reached.state, reached.discarded; reached.state == fleet.Uncertain && before.State != fleet.Uncertain {
 					a.source, a.destination = "", sighting{}
 				}
@@ -110,6 +118,8 @@ func leaseOf(op Operation) fleet.LeaseID {
 		return o.Lease
 	case Resolve:
 		return o.Lease
+	case Promote:
+		return o.Lease
 	}
 	return ""
 }
@@ -139,10 +149,24 @@ func (a *account) after(from fleet.HostID, op Operation) []outcome {
 		}
 		return nil
 	}
+	// sent is a word of the sending, which a standby has as well.
+	sent := func(by fleet.HostID, token fleet.Token, moves bool, to outcome, repeats bool) []outcome {
+		kind := a.Kind
+		if kind == fleet.LeaseStandby {
+			a.Kind = fleet.LeaseMigration
+		}
+		out := said(by, token, moves, to, repeats)
+		a.Kind = kind
+		return out
+	}
 	none := fleet.Token{}
 	switch o := op.(type) {
+	case Promote:
+		if a.Kind == fleet.LeaseStandby && in(fleet.Granted, fleet.Transferring) {
+			return []outcome{was}
+		}
 	case Begin:
-		return said(a.Source, o.Token, in(fleet.Granted), outcome{state: fleet.Transferring}, in(fleet.Transferring))
+		return sent(a.Source, o.Token, in(fleet.Granted), outcome{state: fleet.Transferring}, in(fleet.Transferring))
 	case ReportPrepared:
 		if in(fleet.Transferring) {
 			a.digest = o.Digest
@@ -158,7 +182,11 @@ func (a *account) after(from fleet.HostID, op Operation) []outcome {
 	case Revert:
 		return said(a.Destination, o.Token, in(fleet.Committed), outcome{state: fleet.Aborted}, in(fleet.Aborted))
 	case Abort:
-		return said(a.Source, none, in(fleet.Granted, fleet.Transferring, fleet.Prepared), outcome{fleet.Aborted, in(fleet.Granted)}, in(fleet.Aborted))
+		by := a.Source
+		if a.Kind == fleet.LeaseStandby {
+			by = from // any voter's word
+		}
+		return sent(by, none, in(fleet.Granted, fleet.Transferring, fleet.Prepared), outcome{fleet.Aborted, in(fleet.Granted)}, in(fleet.Aborted))
 	case ReportDiscarded:
 		if from == a.Destination && in(fleet.Aborted) {
 			return []outcome{{fleet.Aborted, true}}
@@ -210,10 +238,11 @@ func (a *account) observed(o ObserveOwner) []outcome {
 			return stays
 		case there == SeenAbsent:
 			return []outcome{{fleet.Aborted, true}}
-		case a.Kind == fleet.LeaseStandby:
-			return []outcome{{fleet.Aborted, false}}
+		case a.Kind == fleet.LeasePlacement:
+			return append(stays, outcome{state: fleet.Released}) // whether it is booked there decides
 		}
-		return append(stays, outcome{state: fleet.Released}) // whether it is booked there decides
+		// A standby whose destination holds more than one ever does: the books
+		// have forgotten its promotion.
 	}
 	type both struct{ source, destination Seen }
 	ends := both{a.source, there}
@@ -286,6 +315,9 @@ func (b *ledger) compare(t failer, s *State) {
 		if l == nil {
 			delete(b.leases, id) // ended long ago
 			continue
+		}
+		if l.Kind != a.Kind {
+			t.Fatalf("lease %s is a %s in the books; by what was said it is a %s", id, l.Kind, a.Kind)
 		}
 		if l.State != a.State || l.Discarded != a.Discarded {
 			t.Fatalf("lease %s is %s (discarded: %t) in the books; by what was said it is %s (%t)", id, l.State, l.Discarded, a.State, a.Discarded)

@@ -21,8 +21,11 @@ const (
 	// the deadline of a drain, a policy's bounds per link, and the owner that a
 	// workload has once it was moved by other means.
 	levelInPlace = 5
+	// levelStandby brought standbys that are begun and promoted; nothing proposed
+	// one before, though the kind is as old as the first level.
+	levelStandby = 6
 	// FeatureLevel is the newest one this build knows.
-	FeatureLevel = levelInPlace
+	FeatureLevel = levelStandby
 )
 
 // late operations and fields say from which level on they may be proposed.
@@ -60,6 +63,9 @@ func (o SetHostState) since() uint64 {
 }
 
 func (o SetPolicy) since() uint64 {
+	if o.Policy.Standbys != 0 {
+		return levelStandby
+	}
 	if o.Policy.InPlaceOrLinks() {
 		return levelInPlace
 	}
@@ -69,7 +75,13 @@ func (o SetPolicy) since() uint64 {
 	return levelFirst
 }
 
-func (o Grant) since() uint64 { return sinceGroup(o.Group) }
+func (o Grant) since() uint64 {
+	if o.Kind == fleet.LeaseStandby {
+		return levelStandby
+	}
+	return sinceGroup(o.Group)
+}
+
 func (o Claim) since() uint64 { return sinceGroup(o.Workload.Group) }
 func (o RegisterWorkloads) since() uint64 {
 	level := uint64(levelFirst)

@@ -163,7 +163,12 @@ func (o ObserveOwner) check(l *leaseRecord) *Refusal {
 // judge settles an uncertain lease if what both ends hold leaves one owner. In
 // every other case it stays: no time-out and no guess resumes anything.
 func (e *entry) judge(l *leaseRecord) OpResult {
-	if l.Kind != fleet.LeaseMigration {
+	switch {
+	case e.outgrown(l):
+		moved := *l
+		moved.Kind = fleet.LeaseMigration
+		l = &moved
+	case l.Kind != fleet.LeaseMigration:
 		return e.judgeReserved(l)
 	}
 	source, destination := l.source.Seen, l.destination.Seen
@@ -196,8 +201,8 @@ func (e *entry) judge(l *leaseRecord) OpResult {
 	return OpResult{Lease: &l.Lease}
 }
 
-// judgeReserved settles placements and standbys, which have no copy at a source:
-// the destination's word is enough.
+// judgeReserved settles placements, which have no copy at a source, and standbys of
+// which the destination holds nothing: its word is enough.
 func (e *entry) judgeReserved(l *leaseRecord) OpResult {
 	w := e.workloads[l.Workload]
 	switch {

@@ -147,10 +147,16 @@ func (o *Grant) checkWorkload(e *entry) *Refusal {
 	if e.tokens[o.Workload] {
 		return refuse(CodeStaleToken, "workload %s was granted a token in this very entry: a second would not be newer", o.Workload)
 	}
-	w := e.workloads[o.Workload]
 	if o.Kind == fleet.LeasePlacement {
-		return o.checkPlacement(w)
+		return o.checkPlacement(e.workloads[o.Workload])
 	}
+	return o.checkOwned(e)
+}
+
+// checkOwned: the workload is in the books, may leave its owner, and that one has
+// said lately that it runs it.
+func (o *Grant) checkOwned(e *entry) *Refusal {
+	w := e.workloads[o.Workload]
 	if w == nil {
 		_, r := e.needWorkload(o.Workload)
 		return r
@@ -233,6 +239,9 @@ func automatic(t fleet.MigrationType) bool {
 }
 
 func (o *Grant) checkPolicy(e *entry) *Refusal {
+	if o.Kind == fleet.LeaseStandby {
+		return o.checkStandby(e)
+	}
 	if o.Kind != fleet.LeaseMigration {
 		return nil
 	}

@@ -18,7 +18,7 @@ func (o *Begin) code(c *coder) {
 }
 
 func (o Begin) apply(e *entry) OpResult {
-	l, r := e.migration(o.Lease, o.Token)
+	l, r := e.transfer(o.Lease, o.Token)
 	if r != nil {
 		return e.refused(l, r)
 	}
@@ -145,7 +145,8 @@ func (e *entry) giveBack(l *leaseRecord) {
 
 // Abort is the source's word that it keeps the workload: transferring | prepared
 // → aborted. The destination stays reserved until it has discarded its copy. A
-// lease that was never begun holds nothing there and ends at once.
+// lease that was never begun holds nothing there and ends at once. Of a standby,
+// which nobody may commit, it may be the leader's word too.
 type Abort struct {
 	Lease  fleet.LeaseID `json:"lease"`
 	Reason string        `json:"reason"`
@@ -158,8 +159,12 @@ func (o *Abort) code(c *coder) {
 }
 
 func (o Abort) apply(e *entry) OpResult {
-	l, r := e.migration(o.Lease, fleet.Token{})
-	if r == nil {
+	l, r := e.transfer(o.Lease, fleet.Token{})
+	switch {
+	case r != nil:
+	case l.Kind == fleet.LeaseStandby && e.h.Proposer != l.Source:
+		r = e.fromVoter("the abort of standby " + string(o.Lease))
+	default:
 		r = e.fromHost("the abort of lease "+string(o.Lease), l.Source)
 	}
 	if r == nil {
@@ -355,8 +360,22 @@ func (e *entry) migration(id fleet.LeaseID, token fleet.Token) (*leaseRecord, *R
 		return nil, r
 	case l.Kind != fleet.LeaseMigration:
 		return l, refuse(CodeState, "lease %s is a %s: only migrations have this step", id, l.Kind)
-	case !token.IsZero() && token != l.Token:
-		return l, refuse(CodeStaleToken, "token %s is not the token %s of lease %s: drop what you hold under it", token, l.Token, id)
+	}
+	return e.under(l, token)
+}
+
+// transfer finds a lease under which bytes may be sent: a migration or a standby.
+func (e *entry) transfer(id fleet.LeaseID, token fleet.Token) (*leaseRecord, *Refusal) {
+	if l := e.leases[id]; l != nil && l.Kind == fleet.LeaseStandby && e.level >= levelStandby {
+		return e.under(l, token)
+	}
+	return e.migration(id, token)
+}
+
+// under holds a lease against the token that a word was given under.
+func (e *entry) under(l *leaseRecord, token fleet.Token) (*leaseRecord, *Refusal) {
+	if !token.IsZero() && token != l.Token {
+		return l, refuse(CodeStaleToken, "token %s is not the token %s of lease %s: drop what you hold under it", token, l.Token, l.ID)
 	}
 	return l, nil
 }

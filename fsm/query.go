@@ -84,8 +84,8 @@ func (s *State) Leases() []fleet.Lease {
 	return inOrder(records)
 }
 
-// Migrations returns the active leases of kind migration in the order of their
-// grants.
+// Migrations returns the active leases of kind migration, and the standbys that
+// may become some, in the order of their grants.
 func (s *State) Migrations() []fleet.Lease {
 	return inOrder(slices.Collect(maps.Values(s.migrations)))
 }

@@ -13,7 +13,7 @@ func checkOnHosts(t failer, s *State) {
 		workloads, leases := s.OnHost(h.ID)
 		all := slices.DeleteFunc(s.Workloads(), func(w fleet.Workload) bool { return w.Owner != h.ID })
 		named := slices.DeleteFunc(s.Leases(), func(l fleet.Lease) bool {
-			return l.Destination != h.ID && (l.Source != h.ID || l.Kind != fleet.LeaseMigration)
+			return l.Destination != h.ID && (l.Source != h.ID || l.Kind == fleet.LeasePlacement)
 		})
 		if !slices.EqualFunc(workloads, all, func(a, b fleet.Workload) bool { return a.ID == b.ID }) {
 			t.Fatalf("host %s has %d workloads, %d by name", h.ID, len(all), len(workloads))

@@ -19,7 +19,9 @@ const (
 	snapshotFirst   = 1
 	snapshotHash    = 2
 	snapshotSources = 3
-	snapshotVersion = 4
+	snapshotInPlace = 4
+	// snapshotVersion appends nothing: the leases themselves say what is new.
+	snapshotVersion = 5
 	maxSnapshot     = 1 << 30 // bytes; a bound against a damaged or foreign file
 )
 
@@ -38,8 +40,10 @@ func (s Snapshot) WriteTo(w io.Writer) (int64, error) {
 	c := writer()
 	version := byte(snapshotFirst)
 	switch {
-	case s.state.level >= levelInPlace:
+	case s.state.level >= levelStandby:
 		version = snapshotVersion
+	case s.state.level >= levelInPlace:
+		version = snapshotInPlace
 	case s.state.level >= levelSources:
 		version = snapshotSources
 	case s.state.level >= levelHash:
@@ -126,7 +130,7 @@ func (c *coder) state(s *State, version byte) {
 		if version >= snapshotSources {
 			table(c, s.sources, func(r *sourceRecord) { c.calendarSource(&r.CalendarSource) })
 		}
-		if version >= snapshotVersion {
+		if version >= snapshotInPlace {
 			table(c, s.adjustments, func(r *adjustmentRecord) { c.adjustment(&r.Adjustment) })
 			table(c, s.thresholds, func(r *thresholdsRecord) { c.thresholds(&r.WorkloadThresholds) })
 		}

@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -159,6 +160,13 @@ func (w *world) parseOperation(t *testing.T, d *datadriven.TestData, line string
 		}
 		return n * gib
 	}
+	standbys := func() int64 {
+		n, err := strconv.ParseInt(cmp.Or(take("standbys"), "0"), 10, 64)
+		if err != nil {
+			d.Fatalf(t, "%v", err)
+		}
+		return n
+	}
 	// A lease is named by its workload: the newest one is meant.
 	lease := func() fleet.LeaseID {
 		name := take("lease")
@@ -184,7 +192,10 @@ func (w *world) parseOperation(t *testing.T, d *datadriven.TestData, line string
 		if err := p.Automation.UnmarshalText([]byte(take("automation"))); err != nil {
 			d.Fatalf(t, "%v", err)
 		}
+		p.Standbys = standbys()
 		op = SetPolicy{Policy: p, By: "alice"}
+	case "level":
+		op = RaiseFeatureLevel{Level: FeatureLevel, By: "alice"}
 	case "host":
 		op = RegisterHost{Host: host(take("id"), memory())}
 	case "host-state":
@@ -246,7 +257,14 @@ func (w *world) parseOperation(t *testing.T, d *datadriven.TestData, line string
 				d.Fatalf(t, "%v", err)
 			}
 		}
+		if text := take("kind"); text != "" {
+			if err := o.Kind.UnmarshalText([]byte(text)); err != nil {
+				d.Fatalf(t, "%v", err)
+			}
+		}
 		op = o
+	case "promote":
+		op = Promote{Lease: lease(), Type: fleet.Preemptive, Decision: take("decision"), Reason: take("reason")}
 	case "place":
 		op = Grant{Group: take("group"), Workload: fleet.WorkloadID(take("workload")), Destination: fleet.HostID(take("to")), Kind: fleet.LeasePlacement,
 			Type: fleet.Requested, Reservation: fleet.Vector{CPU: 500, Memory: memory()}}

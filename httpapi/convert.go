@@ -116,6 +116,10 @@ func MigrationOf(p fleet.Progress, now time.Time) api.Migration {
 		Rounds: make([]api.Round, 0, len(p.Rounds)), RoundCount: len(p.Rounds), Bytes: p.Wire,
 		DowntimeMS: milliseconds(p.Downtime), DurationMS: milliseconds(max(end.Sub(p.Started), 0)),
 		Started: p.Started, Ended: p.Ended, Error: p.Error, Notes: p.Notes,
+		RefreshS: p.Refresh.Seconds(),
+	}
+	if n := len(p.Rounds); n > 0 {
+		m.RoundCount = p.Rounds[n-1].Round // a standby remembers the newest only
 	}
 	for _, r := range p.Rounds {
 		m.Rounds = append(m.Rounds, api.Round{
@@ -218,6 +222,7 @@ func PolicyOf(p fleet.Policy) api.Policy {
 		BandwidthInFlight: p.BandwidthInFlight, Consolidate: p.Consolidate,
 		MovesPerLink: p.MovesPerLink, BandwidthPerLink: p.BandwidthPerLink,
 		InPlaceCPUWeight: p.InPlace.CPUWeight, InPlaceCPUQuota: p.InPlace.CPUQuota, InPlaceVCPUs: p.InPlace.VCPUs, InPlaceBalloon: p.InPlace.Balloon,
+		Standbys: p.Standbys,
 	}
 }
 
@@ -243,7 +248,8 @@ func FleetPolicy(p api.Policy) (fleet.Policy, error) {
 		ReserveHosts: p.ReserveHosts, MovesPerHost: p.MovesPerHost,
 		BandwidthInFlight: p.BandwidthInFlight, Consolidate: p.Consolidate,
 		MovesPerLink: p.MovesPerLink, BandwidthPerLink: p.BandwidthPerLink,
-		InPlace: fleet.InPlace{CPUWeight: p.InPlaceCPUWeight, CPUQuota: p.InPlaceCPUQuota, VCPUs: p.InPlaceVCPUs, Balloon: p.InPlaceBalloon},
+		InPlace:  fleet.InPlace{CPUWeight: p.InPlaceCPUWeight, CPUQuota: p.InPlaceCPUQuota, VCPUs: p.InPlaceVCPUs, Balloon: p.InPlaceBalloon},
+		Standbys: p.Standbys,
 	}
 	if err := out.Validate(); err != nil {
 		return fleet.Policy{}, fmt.Errorf("%w: %w", ErrInvalid, err)

@@ -120,6 +120,7 @@ func newStatusCollector(backend Backend) *statusCollector {
 	add(gauge, "workloads", "Workloads in the books.", func(s statusSample) float64 { return float64(s.Workloads) })
 	add(gauge, "contentions", "Contentions predicted now.", func(s statusSample) float64 { return float64(s.Contentions) })
 	add(gauge, "migrations_active", "Migrations under way.", func(s statusSample) float64 { return float64(s.MigrationsActive) })
+	add(gauge, "standbys_active", "Workloads kept copied at another host.", func(s statusSample) float64 { return float64(s.StandbysActive) })
 	add(counter, "migrations_total", "Migrations committed since the cluster began.", func(s statusSample) float64 { return float64(s.MigrationsTotal) })
 	add(counter, "migrations_failed_total", "Migrations ended without a commit.", func(s statusSample) float64 { return float64(s.MigrationsFailed) })
 	add(gauge, "log_index", "Last applied index of the log.", func(s statusSample) float64 { return float64(s.Index) })

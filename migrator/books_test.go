@@ -26,13 +26,38 @@ func newLedger() *ledger {
 }
 
 func (b *ledger) grant(workload fleet.WorkloadID, from, to fleet.HostID) fleet.Lease {
+	return b.grantKind(fleet.LeaseMigration, workload, from, to)
+}
+
+func (b *ledger) grantKind(kind fleet.LeaseKind, workload fleet.WorkloadID, from, to fleet.HostID) fleet.Lease {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.next++
-	l := fleet.Lease{ID: fleet.LeaseID(fmt.Sprint("L", b.next)), Kind: fleet.LeaseMigration, Workload: workload, Source: from,
+	l := fleet.Lease{ID: fleet.LeaseID(fmt.Sprint("L", b.next)), Kind: kind, Workload: workload, Source: from,
 		Destination: to, Type: fleet.Requested, Token: fleet.Token{Cluster: "c1", Generation: 1, Index: b.next}}
 	b.put(l)
 	return l
+}
+
+// promote is the leader's word, as is cancel; both say whether it was accepted.
+func (b *ledger) promote(id fleet.LeaseID) bool {
+	return b.standby(id, func(l *fleet.Lease) { l.Kind = fleet.LeaseMigration })
+}
+
+func (b *ledger) cancel(id fleet.LeaseID) bool {
+	return b.standby(id, func(l *fleet.Lease) { l.State = fleet.Aborted })
+}
+
+func (b *ledger) standby(id fleet.LeaseID, change func(*fleet.Lease)) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l := b.leases[id]
+	if l.Kind != fleet.LeaseStandby || l.State != fleet.Transferring {
+		return false
+	}
+	change(&l)
+	b.put(l)
+	return true
 }
 
 // put stores a lease; the caller holds mu.
@@ -174,6 +199,9 @@ func (v view) change(op string, l fleet.Lease, bySource bool, done, from []fleet
 			}
 		}
 		for _, s := range from {
+			if now.State == s && now.Kind == fleet.LeaseStandby && (op == "prepared" || op == "commit") {
+				return fmt.Errorf("%s of a standby: %w", op, ErrRefused)
+			}
 			if now.State == s {
 				f(&now)
 				v.put(now)

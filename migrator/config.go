@@ -54,7 +54,7 @@ const (
 type Books interface {
 	// Host returns a registered host.
 	Host(id fleet.HostID) (fleet.Host, bool)
-	// Leases returns every active migration lease with this host at one end.
+	// Leases returns every active migration and standby with this host at one end.
 	Leases(ctx context.Context) ([]fleet.Lease, error)
 	// Lease returns the newest state of a lease this host can learn, local or
 	// from a voter; ErrNoLease when it is unknown.
@@ -151,13 +151,20 @@ type Config struct {
 	DowntimeLimit time.Duration
 	MaxRounds     int
 	MaxCopies     int64
+	// A standby's copy is brought up to date as often as TargetDowntime needs it,
+	// but not more often than every StandbyShortest, nor less than every
+	// StandbyLongest, and never so often that sending takes more than one part in
+	// StandbyRest of the time.
+	StandbyShortest, StandbyLongest time.Duration
+	StandbyRest                     int64
 	// FixedCutover is the part of the downtime that does not depend on the
 	// last round, before the first move has measured it.
 	FixedCutover time.Duration
 	// ShadowLimit is the largest workload of which the source keeps a second
 	// copy in memory for deltas; a larger one is sent in whole pages.
 	ShadowLimit int64
-	// MaxMoves bounds the moves under way at this host, both ways together.
+	// MaxMoves bounds the moves under way at this host, both ways together, and
+	// apart from them the standbys.
 	MaxMoves int
 	// Handshake bounds dial, offer and answer; Idle a silent connection;
 	// Proposal one proposal; Effect one call of a driver or of traffic.
@@ -208,6 +215,8 @@ func (c Config) withDefaults() (Config, error) {
 	defaultDuration(&c.TTL, 60*time.Second)
 	defaultDuration(&c.RenewEvery, c.TTL/3)
 	defaultDuration(&c.TargetDowntime, 50*time.Millisecond)
+	defaultDuration(&c.StandbyShortest, time.Second)
+	defaultDuration(&c.StandbyLongest, 30*time.Second)
 	defaultDuration(&c.FixedCutover, 20*time.Millisecond)
 	defaultDuration(&c.Handshake, 5*time.Second)
 	defaultDuration(&c.Idle, 15*time.Second)
@@ -226,6 +235,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.ShadowLimit <= 0 {
 		c.ShadowLimit = 1 << 30
+	}
+	if c.StandbyRest <= 0 {
+		c.StandbyRest = 10
 	}
 	if c.MaxMoves <= 0 {
 		c.MaxMoves = 8

@@ -24,6 +24,8 @@ type copier struct {
 	// proved is when the quorum answered last, predicted the downtime now.
 	proved    time.Time
 	predicted time.Duration
+	count     int                // rounds so far; a standby forgets the older ones
+	began     time.Time          // of the last round
 	cancel    context.CancelFunc // of the renewals
 	lost      int                // times the tracking was lost
 }
@@ -68,10 +70,15 @@ func (d *source) copy(ctx context.Context, spec driver.Spec) error {
 	d.m.board.change(d.progress, func(p *fleet.Progress) { p.Phase = fleet.PhaseCopying })
 	for {
 		verdict := precopy.Next(c.rounds, d.target(), d.physics(c))
-		switch verdict.Action {
-		case precopy.Abort:
+		switch {
+		case verdict.Action == precopy.Abort:
 			return errors.New(verdict.Reason)
-		case precopy.Cut:
+		case verdict.Action == precopy.Cut && d.waits():
+			if err := d.standBy(ctx, c); err != nil {
+				return err
+			}
+			continue
+		case verdict.Action == precopy.Cut:
 			c.predicted = verdict.Predicted
 			if err := d.prove(ctx, c); err != nil {
 				return err
@@ -163,7 +170,8 @@ func (d *source) changed(ctx context.Context, c *copier) ([]driver.Range, error)
 
 // round sends what changed and waits until the destination has written it.
 func (d *source) round(ctx context.Context, c *copier) error {
-	began, sent, n := d.m.cfg.Now(), c.link.sent, len(c.rounds)+1
+	c.count++
+	began, sent, n := d.m.cfg.Now(), c.link.sent, c.count
 	ranges, err := d.changed(ctx, c)
 	if err != nil {
 		return err
@@ -184,16 +192,24 @@ func (d *source) round(ctx context.Context, c *copier) error {
 	}
 	took := d.m.cfg.Now().Sub(began)
 	point := fleet.Checkpoint{Round: n, Scanned: c.tx.scanned, Dirty: c.tx.dirty, Wire: c.link.sent - sent, Took: took}
-	if n > 1 && c.rounds[n-2].Took > 0 {
-		point.WriteRate = int64(float64(point.Dirty) / c.rounds[n-2].Took.Seconds())
+	if len(c.rounds) > 0 {
+		before := c.rounds[len(c.rounds)-1].Took
+		// Rounds of a move follow each other at once.
+		if pause := began.Sub(c.began) - before; d.waits() && pause > 0 {
+			point.Waited = pause
+		}
+		if during := before + point.Waited; during > 0 {
+			point.WriteRate = int64(float64(point.Dirty) / during.Seconds())
+		}
 	}
+	c.began = began
 	// A short round measures the round trip, not the link.
 	if bandwidth := float64(point.Wire) / max(took.Seconds(), 1e-6); c.pack.bandwidth == 0 || point.Wire > 1<<20 {
 		c.pack.bandwidth = bandwidth
 	}
 	c.rounds = append(c.rounds, point)
 	d.m.board.change(d.progress, func(p *fleet.Progress) {
-		p.Rounds = append(p.Rounds, point)
+		p.Rounds = append(p.Rounds[max(0, len(p.Rounds)-keptRounds+1):], point)
 		p.Wire = c.link.sent
 	})
 	return d.mayCopy(ctx, c)
@@ -236,12 +252,7 @@ func (d *source) mayCopy(ctx context.Context, c *copier) error {
 	case n := <-d.s.notes:
 		d.s.note(n)
 	case l := <-d.s.letters:
-		if l.vow != nil {
-			l.reply <- reply{d.s.rec.Word, fmt.Errorf("it still runs here and is being copied: let the move end by itself, or abort it: %w", ErrNoEffect)}
-			break
-		}
-		d.s.queue = append(d.s.queue, l.event)
-		l.reply <- reply{word: d.s.rec.Word}
+		d.hear(l)
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	default:
@@ -259,6 +270,16 @@ func (d *source) mayCopy(ctx context.Context, c *copier) error {
 	}
 	d.s.queue = d.s.queue[:0]
 	return nil
+}
+
+// hear answers the other end, or an operator, in the middle of the copying.
+func (d *source) hear(l letter) {
+	if l.vow != nil {
+		l.reply <- reply{d.s.rec.Word, fmt.Errorf("it still runs here and is being copied: let the move end by itself, or abort it: %w", ErrNoEffect)}
+		return
+	}
+	d.s.queue = append(d.s.queue, l.event)
+	l.reply <- reply{word: d.s.rec.Word}
 }
 
 // prove makes sure that a quorum answers now and that the lease outlives the

@@ -32,6 +32,9 @@ type trial struct {
 	// refuse makes the destination refuse at its digest, so that the ways
 	// of giving up are walked too.
 	refuse bool
+	// standby: it begins as one, and is promoted once its copy was kept up to
+	// date for a while.
+	standby bool
 }
 
 func trials() []trial {
@@ -41,7 +44,18 @@ func trials() []trial {
 		if refuse {
 			name += ", move refused"
 		}
-		out = append(out, trial{name, map[fleet.HostID]*fault{h: &f}, refuse})
+		out = append(out, trial{name: name, faults: map[fleet.HostID]*fault{h: &f}, refuse: refuse})
+	}
+	for h, ops := range effects {
+		for _, op := range ops {
+			for _, before := range []bool{true, false} {
+				f := fault{op: op, before: before, nth: 1, kill: true}
+				if op == "dirty" || op == "write" {
+					f.nth = 6 // the copy stands
+				}
+				out = append(out, trial{name: fmt.Sprintf("standby, %s %s", h, f), faults: map[fleet.HostID]*fault{h: &f}, standby: true})
+			}
+		}
 	}
 	for _, refuse := range []bool{false, true} {
 		for h, ops := range effects {
@@ -117,9 +131,13 @@ func (c trial) run(t *testing.T) (struck bool) {
 	if c.refuse {
 		n.hosts["h2"].now().spoilDigest()
 	}
-	lease := n.books.grant(workload, "h1", "h2")
+	lease := n.books.grantKind(map[bool]fleet.LeaseKind{true: fleet.LeaseStandby}[c.standby], workload, "h1", "h2")
 	done := make(chan struct{})
 	first := n.hosts["h1"].now()
+	if c.standby {
+		first.m.cfg.StandbyShortest, first.m.cfg.StandbyLongest, first.m.cfg.StandbyRest = 2*time.Millisecond, 2*time.Millisecond, 2
+		go n.promoteOnce(first, lease, 6, done)
+	}
 	go func() {
 		defer close(done)
 		_ = first.m.Migrate(context.Background(), lease) // what counts is what is left

@@ -111,7 +111,7 @@ func (m *Migrator) consider(ctx context.Context, o offer, from fleet.HostID) (*d
 	} else if !errors.Is(err, driver.ErrNotFound) {
 		return nil, err
 	}
-	s, err := m.admit(ctx, o.Spec.ID)
+	s, err := m.admit(ctx, o.Spec.ID, lease.Kind == fleet.LeaseStandby)
 	if err != nil {
 		return nil, err
 	}

@@ -288,3 +288,10 @@ func (k testSink) Discard(context.Context) error {
 		return nil
 	})
 }
+
+// die ends the workload's process.
+func (m *machine) die(id fleet.WorkloadID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.has[id].dieAt = 1
+}

@@ -113,7 +113,8 @@ func (m *Migrator) Close() error {
 }
 
 // Migrate moves the lease's workload away from this host and returns when the
-// outcome is known: nil, or why the workload stayed (or why nobody knows yet). A
+// outcome is known; under a standby it copies it, keeps the copy up to date, and
+// moves it once the lease is promoted. The outcome is nil, or why the workload stayed (or why nobody knows yet). A
 // second call for the same lease joins the first. The end of ctx ends the
 // waiting, not the move.
 func (m *Migrator) Migrate(ctx context.Context, lease fleet.Lease) error {
@@ -131,7 +132,7 @@ func (m *Migrator) Migrate(ctx context.Context, lease fleet.Lease) error {
 
 // startMove begins the move of the lease or joins it.
 func (m *Migrator) startMove(ctx context.Context, lease fleet.Lease) (*move, error) {
-	if lease.Source != m.cfg.Host || lease.Kind != fleet.LeaseMigration {
+	if lease.Source != m.cfg.Host || lease.Kind == fleet.LeasePlacement {
 		return nil, fmt.Errorf("host %s is not the source of this %s lease", m.cfg.Host, lease.Kind)
 	}
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.Handshake)
@@ -157,6 +158,7 @@ func (m *Migrator) tryMove(lease fleet.Lease) (*move, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.standby = lease.Kind == fleet.LeaseStandby
 	v := &move{lease: lease.ID, done: make(chan struct{})}
 	m.moves[lease.Workload] = v
 	m.wg.Go(func() {
@@ -202,25 +204,35 @@ func (m *Migrator) claimLocked(id fleet.WorkloadID) (*session, error) {
 	return s, nil
 }
 
-// admit is claimLocked for moves to here, of which there are at most MaxMoves;
-// recovery is not bounded, it must settle everything.
-func (m *Migrator) admit(ctx context.Context, id fleet.WorkloadID) (*session, error) {
+// admit is claimLocked for moves and standbys to here, of which there are at most
+// MaxMoves each; recovery is not bounded, it must settle everything.
+func (m *Migrator) admit(ctx context.Context, id fleet.WorkloadID, standby bool) (*session, error) {
 	for {
-		s, err := m.tryAdmit(id)
+		s, err := m.tryAdmit(id, standby)
 		if !errors.Is(err, errSettling) || !m.settles(ctx, id) {
 			return s, err
 		}
 	}
 }
 
-func (m *Migrator) tryAdmit(id fleet.WorkloadID) (*session, error) {
+func (m *Migrator) tryAdmit(id fleet.WorkloadID, standby bool) (*session, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.sessions) >= m.cfg.MaxMoves {
-		return nil, fmt.Errorf("%d moves are under way here already: %w", len(m.sessions), ErrBusy)
+	what, n := "moves are under way", 0
+	if standby {
+		what = "standbys are kept"
+	}
+	for _, s := range m.sessions {
+		if s.standby == standby {
+			n++
+		}
+	}
+	if n >= m.cfg.MaxMoves {
+		return nil, fmt.Errorf("%d %s here already: %w", n, what, ErrBusy)
 	}
 	s, err := m.claimLocked(id)
 	if err == nil {
+		s.standby = standby
 		m.wg.Add(1)
 	}
 	return s, err

@@ -39,6 +39,7 @@ type testNet struct {
 	cut    bool   // the hosts do not reach each other
 	blind  bool   // do not compare contents: a benchmark measures the gap
 	bad    []string
+	jump   atomic.Int64  // nanoseconds that a standby's source is ahead of the clock
 	held   time.Time     // when clients were last held
 	gap    time.Duration // from there to the switch
 }

@@ -123,7 +123,7 @@ func leaseOf(self fleet.HostID, rec Record) fleet.Lease {
 // which it is an end, and from which record it starts. After a start every lease
 // with a word of this host is looked at: what it speaks of may have been saved.
 func (m *Migrator) owes(l fleet.Lease, all bool) (Record, bool) {
-	if l.Kind != fleet.LeaseMigration || l.State == fleet.Granted {
+	if l.Kind == fleet.LeasePlacement || l.State == fleet.Granted {
 		return Record{}, false
 	}
 	rec, stored := m.tokens.Get(l.Workload)

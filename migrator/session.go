@@ -36,6 +36,7 @@ type session struct {
 	letters chan letter
 	notes   chan note
 	closed  chan struct{}
+	standby bool // it may not end in a cutover yet; guarded by the migrator's mu
 
 	// The rest belongs to the goroutine that runs the session.
 	lease   fleet.Lease
@@ -225,6 +226,7 @@ func (s *session) note(n note) {
 	}
 	if n.lease != nil {
 		s.lease = *n.lease
+		s.m.settleKind(s)
 	}
 	if s.reason == "" {
 		s.reason = n.reason

@@ -31,7 +31,7 @@ func TestWaitsForTheEndBefore(t *testing.T) {
 		hold()
 		result := make(chan error, 1)
 		go func() {
-			_, err := m.admit(t.Context(), workload)
+			_, err := m.admit(t.Context(), workload, false)
 			result <- err
 		}()
 		synctest.Wait()
@@ -52,7 +52,7 @@ func TestWaitsForTheEndBefore(t *testing.T) {
 		}
 		short, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := m.admit(short, workload); !errors.Is(err, ErrBusy) {
+		if _, err := m.admit(short, workload, false); !errors.Is(err, ErrBusy) {
 			t.Fatalf("the destination answers %v, want ErrBusy", err)
 		}
 	})

@@ -65,6 +65,9 @@ func (m *Migrator) prepareMove(ctx context.Context, s *session, lease fleet.Leas
 	if err != nil {
 		return nil, found, err
 	}
+	if _, hands := drv.(driver.Handover); hands && lease.Kind == fleet.LeaseStandby {
+		return nil, found, fmt.Errorf("driver %s hands workload %s over in one go, it cannot keep a copy of it up to date elsewhere: move it instead", drv.Name(), lease.Workload)
+	}
 	if found.State != driver.Running {
 		return nil, found, fmt.Errorf("workload %s is %s here, only a running one can move", lease.Workload, found.State)
 	}

@@ -42,7 +42,7 @@ func (s *session) watch(ctx context.Context) {
 	s.spawn(func() {
 		for ctx.Err() == nil {
 			l, err := s.m.cfg.Books.WaitLease(ctx, id, func(l fleet.Lease) bool {
-				return l.State != last.State || l.Discarded != last.Discarded
+				return l.State != last.State || l.Discarded != last.Discarded || l.Kind != last.Kind
 			})
 			switch {
 			case err == nil:

@@ -25,6 +25,7 @@ type bounds struct {
 	hosts    map[fleet.HostID]fleet.Host
 	ways     scorer.Ways
 	onLink   map[zonePair]linkUse
+	standbys int64
 }
 
 // zonePair are two zones, or one twice, in their order: moves in either direction use
@@ -44,14 +45,17 @@ func newBounds(view fleet.View) bounds {
 		b.links[h.ID], b.hosts[h.ID] = h.Bandwidth, h.Host
 	}
 	for _, l := range view.Leases {
+		if l.Kind == fleet.LeaseStandby && l.State <= fleet.Activated {
+			b.standbys++
+			if copyOf(view, l.ID) != nil {
+				continue // it is complete, and refreshing it leaves the link to others
+			}
+		}
 		switch l.State {
 		// An uncertain or aborted lease holds capacity, but nothing moves:
 		// counting it would let one stuck host stop the whole fleet.
 		case fleet.Granted, fleet.Transferring, fleet.Prepared, fleet.Committed, fleet.Activated:
-			b.inFlight++
-			b.onHost[l.Source]++
-			b.onHost[l.Destination]++
-			b.use(l.Source, l.Destination)
+			b.count(l.Source, l.Destination, 1)
 		}
 	}
 	for _, at := range view.Grants {
@@ -77,22 +81,30 @@ func (b *bounds) spent(t fleet.MigrationType) string {
 
 // take counts one move.
 func (b *bounds) take(from, to fleet.HostID) {
-	b.inFlight++
 	b.churn++
 	b.planned++
 	b.pairs[[2]fleet.HostID{from, to}] = true
-	b.onHost[from]++
-	b.onHost[to]++
-	b.use(from, to)
+	b.count(from, to, 1)
 }
 
-// use counts what a move between two hosts sends.
-func (b *bounds) use(from, to fleet.HostID) {
+// keep counts one standby that this pass begins: it is copied whole at first.
+func (b *bounds) keep(from, to fleet.HostID) {
+	b.standbys++
+	b.planned++
+	b.pairs[[2]fleet.HostID{from, to}] = true
+	b.count(from, to, 1)
+}
+
+// count adds n moves between two hosts to those in flight, and what they send.
+func (b *bounds) count(from, to fleet.HostID, n int64) {
 	rate := b.link(from, to)
-	b.sending += rate
+	b.inFlight += n
+	b.onHost[from] += n
+	b.onHost[to] += n
+	b.sending += n * rate
 	pair := b.pair(from, to)
 	used := b.onLink[pair]
-	b.onLink[pair] = linkUse{used.moves + 1, used.sending + rate}
+	b.onLink[pair] = linkUse{used.moves + n, used.sending + n*rate}
 }
 
 func (b *bounds) pair(from, to fleet.HostID) zonePair {

@@ -168,8 +168,29 @@ func (f *trial) apply(plan fleet.Plan) {
 		f.view.Grants = append(f.view.Grants, f.view.Now)
 	}
 	f.adjust(plan)
+	f.stand(plan)
 	if len(f.view.Grants) > 64 {
 		f.view.Grants = f.view.Grants[len(f.view.Grants)-64:]
+	}
+}
+
+// stand begins the standbys of a plan, complete from the next pass on, and ends those
+// that it promotes or gives up.
+func (f *trial) stand(plan fleet.Plan) {
+	ended := map[fleet.LeaseID]bool{}
+	for _, m := range plan.Moves {
+		ended[m.Lease] = true
+	}
+	for _, e := range plan.Cancel {
+		ended[e.Lease] = true
+	}
+	f.view.Leases = slices.DeleteFunc(slices.Clone(f.view.Leases), func(l fleet.Lease) bool { return l.ID != "" && ended[l.ID] })
+	f.view.Standbys = slices.DeleteFunc(slices.Clone(f.view.Standbys), func(s fleet.Standby) bool { return ended[s.Lease] })
+	for _, m := range plan.Standbys {
+		l := fleet.Lease{ID: fleet.LeaseID("S" + m.Decision), Kind: fleet.LeaseStandby, Workload: m.Workload, Source: m.From, Destination: m.To,
+			Type: m.Type, State: fleet.Transferring, Reservation: m.Reservation, Decision: m.Decision}
+		f.view.Leases = append(f.view.Leases, l)
+		f.view.Standbys = append(f.view.Standbys, fleet.Standby{Lease: l.ID, Refresh: 2 * time.Second, Took: 100 * time.Millisecond})
 	}
 }
 

@@ -50,6 +50,7 @@ func (p *pass) run(relieve func([]fleet.Contention, []fleet.BreachStreak)) (flee
 	p.drains()
 	p.undo()
 	relieve(p.inPlace(contentions, streaks))
+	streaks = append(streaks, p.standbys(contentions)...)
 	streaks = append(streaks, p.squeezed()...)
 	streaks = append(streaks, p.thresholds()...)
 	p.consolidate()

@@ -53,6 +53,8 @@ func (p *pass) relieve(contentions []fleet.Contention, streaks []fleet.BreachStr
 		case relieved[c.Host]:
 			d.Reason = what + "; a workload leaves this host already in this pass: the next one sees the effect"
 			p.record(d)
+		case p.standingOn(s) != nil:
+			relieved[c.Host] = p.tend(p.standingOn(s), s, c, d, what)
 		default:
 			relieved[c.Host] = p.relieveOne(s, c, d, what)
 		}
@@ -150,6 +152,9 @@ func (p *pass) relieveOne(s *site, c fleet.Contention, d fleet.Decision, what st
 		}
 		d.Exclusions = append(d.Exclusions, refused...)
 		d.Reason = fmt.Sprintf("%s; moving %s to %s removes %s of the shortage%s", what, r.ID, to.label(), percentText(r.removed), t.text)
+		if p.mayWait(r.load, c, t) {
+			return p.copyAhead(d, r.load, s, to, t, c.Breach)
+		}
 		return p.commit(d, r.load, s, to, t.cost, c.Breach)
 	}
 	for _, r := range ranked[min(maxTried, len(ranked)):] {
@@ -242,26 +247,36 @@ func (p *pass) commit(d fleet.Decision, l *load, from, to *site, cost precopy.Pr
 	p.bounds.take(from.ID, to.ID)
 	p.books.shift(l, from, to)
 	p.around.shift(l, to)
-	switch {
-	case p.view.Policy.Paused:
-		d.Outcome, d.Reason = fleet.OutcomeObserve, d.Reason+"; the fleet is paused: resume it to let this happen"
-	case p.automatic(d.Type, from.ID) && p.view.Policy.Automation == fleet.Observe:
-		d.Outcome, d.Reason = fleet.OutcomeObserve, d.Reason+"; automation is observe, so nothing is moved"
-	case p.automatic(d.Type, from.ID) && p.view.Policy.Automation == fleet.Recommend:
-		d.Outcome, d.Reason = fleet.OutcomeObserve, d.Reason+"; automation is recommend: apply it to let it happen"
-	default:
-		d.Outcome = fleet.OutcomeMove
-	}
+	d.Outcome, d.Reason = p.allowed(d, from)
 	recorded := p.record(d)
 	if d.Outcome == fleet.OutcomeMove {
-		p.plan.Moves = append(p.plan.Moves, fleet.Move{
-			Workload: l.ID, From: from.ID, To: to.ID, Type: d.Type, Reservation: l.Reservation,
-			Decision: recorded.ID, Reason: d.Reason,
-			PredictedDuration: cost.Duration, PredictedDowntime: cost.Downtime,
-			Breach: breach, LeaveBy: d.LeaveBy,
-		})
+		p.plan.Moves = append(p.plan.Moves, move(recorded, l, cost, breach))
 	}
 	return true
+}
+
+// move is what a decision asks for.
+func move(d *fleet.Decision, l *load, cost precopy.Prediction, breach time.Time) fleet.Move {
+	return fleet.Move{
+		Workload: l.ID, From: d.From, To: d.To, Type: d.Type, Reservation: l.Reservation,
+		Decision: d.ID, Reason: d.Reason,
+		PredictedDuration: cost.Duration, PredictedDowntime: cost.Downtime,
+		Breach: breach, LeaveBy: d.LeaveBy,
+	}
+}
+
+// allowed says what becomes of a decision that the bounds allow: pause and automation
+// may leave it at an explanation.
+func (p *pass) allowed(d fleet.Decision, from *site) (fleet.Outcome, string) {
+	switch {
+	case p.view.Policy.Paused:
+		return fleet.OutcomeObserve, d.Reason + "; the fleet is paused: resume it to let this happen"
+	case p.automatic(d.Type, from.ID) && p.view.Policy.Automation == fleet.Observe:
+		return fleet.OutcomeObserve, d.Reason + "; automation is observe, so nothing is moved"
+	case p.automatic(d.Type, from.ID) && p.view.Policy.Automation == fleet.Recommend:
+		return fleet.OutcomeObserve, d.Reason + "; automation is recommend: apply it to let it happen"
+	}
+	return fleet.OutcomeMove, d.Reason
 }
 
 // summary names the most frequent reasons of a list, for a sentence.

@@ -101,6 +101,10 @@ func (p *pass) automatic(t fleet.MigrationType, from fleet.HostID) bool {
 func (p *pass) leave(l *load, d fleet.Decision, why string, host fleet.HostID, zone string, breach time.Time) {
 	d.From = l.Owner
 	from := p.books.byHost[l.Owner]
+	if p.stands(l) && !l.planned {
+		p.leaveStanding(l, d, why, host, zone, breach)
+		return
+	}
 	if ok, reason := p.mayMove(l); !ok {
 		d.Reason = fmt.Sprintf("%s, but %s must stay: %s", why, l.ID, reason)
 		p.record(d)

@@ -20,10 +20,19 @@ func settled(t *testing.T, seed uint64, cv float64) (late, all int) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	hosts := 2 + r.IntN(3)
 	f := randomFleet(r, autoPolicy(), hosts, hosts*(3+r.IntN(4)), 0.3+0.4*r.Float64(), cv)
+	if seed%2 == 1 { // with moves that are copied ahead and may wait
+		f.view.Policy.Standbys = 2
+		for i := range f.view.Workloads {
+			f.view.Workloads[i].Copies = true
+		}
+	}
 	f.advance(300)
 	left := map[fleet.WorkloadID]map[fleet.HostID]bool{}
 	for i := range 216 {
 		plan := f.pass()
+		if n := int64(len(f.view.Leases)); n > f.view.Policy.Standbys {
+			t.Errorf("seed %d, pass %d: %d standbys", seed, i, n)
+		}
 		for _, m := range plan.Moves {
 			all++
 			if i >= 72 {

@@ -124,6 +124,7 @@ func TestStories(t *testing.T) {
 				w.Priority = int64(a.number("priority", 0))
 				w.Pinned = a.text("pinned", "no") == "yes"
 				w.ManagedBy = a.text("managed-by", "")
+				w.Copies = a.text("copies", "no") == "yes"
 				return ""
 			case "change": // a host in the middle of the story
 				for i := range f.view.Hosts {
@@ -134,6 +135,7 @@ func TestStories(t *testing.T) {
 							h.DrainBy = f.view.Now.Add(by)
 						}
 						h.Foreign.CPU = int64(1000 * a.number("foreign", float64(h.Foreign.CPU)/1000))
+						h.Capacity.CPU = int64(1000 * a.number("cores", float64(h.Capacity.CPU)/1000))
 						h.Capacity.Memory = int64(a.number("memory", float64(h.Capacity.Memory/gib))) * gib
 					}
 				}
@@ -182,6 +184,10 @@ func TestStories(t *testing.T) {
 				f.view.Policy.MovesPerHost = int64(a.number("moves-per-host", float64(f.view.Policy.MovesPerHost)))
 				f.view.Policy.BandwidthInFlight = int64(a.number("bandwidth", float64(f.view.Policy.BandwidthInFlight>>20))) << 20
 				f.view.Policy.Consolidate = a.text("consolidate", "no") == "yes"
+				f.view.Policy.Standbys = int64(a.number("standbys", float64(f.view.Policy.Standbys)))
+				if a.d.HasArg("automation") {
+					must(d, t, f.view.Policy.Automation.UnmarshalText([]byte(a.text("automation", ""))))
+				}
 				f.view.Policy.MovesPerLink = int64(a.number("moves-per-link", float64(f.view.Policy.MovesPerLink)))
 				f.view.Policy.BandwidthPerLink = int64(a.number("bandwidth-per-link", float64(f.view.Policy.BandwidthPerLink>>20))) << 20
 				if a.d.HasArg("in-place") {
@@ -258,7 +264,7 @@ func (f *trial) passes(n int, show string) string {
 		moves += len(plan.Moves)
 		f.view.Requests = nil // a request is answered once
 		for _, d := range plan.Decisions {
-			if n == 1 || d.Outcome == fleet.OutcomeMove || d.Outcome == fleet.OutcomeAdjust || d.Outcome == fleet.OutcomeUndo || show == "all" && d.Outcome != fleet.OutcomeNone {
+			if n == 1 || d.Outcome == fleet.OutcomeMove || d.Outcome == fleet.OutcomeAdjust || d.Outcome == fleet.OutcomeUndo || d.Outcome == fleet.OutcomeStandby || d.Outcome == fleet.OutcomeCancel || show == "all" && d.Outcome != fleet.OutcomeNone {
 				fmt.Fprintf(&out, "%s ", f.view.Now.Format("15:04"))
 				out.WriteString(describe(d))
 			}

@@ -35,13 +35,13 @@ func (m Model) dirtyAfter(seconds float64) float64 {
 type dirtied struct{ seconds, bytes float64 }
 
 // observations pairs each round's dirty set with the time in which it was
-// written, which is how long the round before took: rounds follow each other
-// without a pause, and each begins with the scan that ends the one before. The
-// first round's dirty set is everything ever written and says nothing.
+// written: how long the round before took, for each begins with the scan that ends
+// the one before, and how long was waited between the two. The first round's dirty
+// set is everything ever written and says nothing.
 func observations(rounds []fleet.Checkpoint) []dirtied {
 	var out []dirtied
 	for i := 1; i < len(rounds); i++ {
-		if took := rounds[i-1].Took.Seconds(); took > 0 && rounds[i].Dirty >= 0 {
+		if took := (rounds[i-1].Took + rounds[i].Waited).Seconds(); took > 0 && rounds[i].Dirty >= 0 {
 			out = append(out, dirtied{took, float64(rounds[i].Dirty)})
 		}
 	}

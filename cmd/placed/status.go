@@ -50,6 +50,9 @@ func printStatus(out io.Writer, s api.Status, meta api.Meta) {
 	fmt.Fprintf(out, "Automation  %s\n", automation)
 	fmt.Fprintf(out, "Load clock  %s, × %g\n", s.LoadTime.UTC().Format("2006-01-02 15:04:05"), s.TimeScale)
 	fmt.Fprintf(out, "Contention  %d predicted\n", s.Contentions)
+	if s.StandbysActive > 0 {
+		fmt.Fprintf(out, "Standbys    %d workloads are kept copied at another host\n", s.StandbysActive)
+	}
 	fmt.Fprintf(out, "Migrations  %d active, %d committed, %d ended without a commit\n", s.MigrationsActive, s.MigrationsTotal, s.MigrationsFailed)
 	printIntent(out, s)
 	if len(s.Problems) == 0 {
