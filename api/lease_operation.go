@@ -59,7 +59,7 @@ func (c *Client) Reserve(ctx context.Context, o LeaseOperation) (LeaseBatch, err
 	return writeFor[LeaseBatch](ctx, c, http.MethodPost, "/v1/leases", o)
 }
 
-// ReleaseLease gives a lease back that has not begun.
+// ReleaseLease gives a lease back that has not begun, or a standby.
 func (c *Client) ReleaseLease(ctx context.Context, lease, reason string) (LeaseBatch, error) {
 	return writeFor[LeaseBatch](ctx, c, http.MethodPost, "/v1/leases", LeaseOperation{Op: "release", Lease: lease, Reason: reason})
 }

@@ -63,7 +63,7 @@ func (c *Controller) standbys(ctx context.Context, plan fleet.Plan) ([]fleet.Lea
 func (r *Reports) standing(view *fleet.View) {
 	kept := map[fleet.LeaseID]bool{}
 	for _, l := range view.Leases {
-		kept[l.ID] = l.Kind == fleet.LeaseStandby
+		kept[l.ID] = l.Kind == fleet.LeaseStandby && l.State == fleet.Transferring
 	}
 	view.Standbys = nil
 	for _, have := range r.hosts {

@@ -262,7 +262,7 @@ func TestUpgrade(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	policy.InPlaceCPUWeight = true // of the newest level
+	policy.Standbys = 1 // of the newest level
 	if _, err := client.SetPolicy(ctx, policy); status(err) != http.StatusConflict || !strings.Contains(err.Error(), "placed operator upgrade finalize") {
 		t.Fatalf("written at the level before: %v", err)
 	}

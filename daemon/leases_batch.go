@@ -44,6 +44,11 @@ func (b backend) leaseOperations(operations []api.LeaseOperation) (ops []fsm.Ope
 	ops = make([]fsm.Operation, len(operations))
 	b.d.replica.Read(func(s *fsm.State) {
 		for i, o := range operations {
+			if l, known := s.Lease(fleet.LeaseID(o.Lease)); o.Op == "release" && known && l.Kind == fleet.LeaseStandby {
+				// Its copy is discarded first; until then its room stays taken.
+				ops[i] = fsm.Abort{Lease: l.ID, Reason: o.Reason}
+				continue
+			}
 			if o.Op == "release" {
 				ops[i] = fsm.Release{Lease: fleet.LeaseID(o.Lease), Reason: o.Reason}
 				continue

@@ -113,10 +113,10 @@ func (m *Migrator) Close() error {
 }
 
 // Migrate moves the lease's workload away from this host and returns when the
-// outcome is known; under a standby it copies it, keeps the copy up to date, and
-// moves it once the lease is promoted. The outcome is nil, or why the workload stayed (or why nobody knows yet). A
-// second call for the same lease joins the first. The end of ctx ends the
-// waiting, not the move.
+// outcome is known: nil, or why the workload stayed (or why nobody knows yet).
+// Under a standby a copy at the destination is kept up to date first, until the
+// lease is promoted. A second call for the same lease joins the first. The end of
+// ctx ends the waiting, not the move.
 func (m *Migrator) Migrate(ctx context.Context, lease fleet.Lease) error {
 	v, err := m.startMove(ctx, lease)
 	if err != nil {

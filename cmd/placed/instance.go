@@ -75,7 +75,7 @@ func stays(v api.Workload) string {
 }
 
 func newLease() *cobra.Command {
-	lease := &cobra.Command{Use: "lease", Short: "List leases, resolve one whose end nobody knows"}
+	lease := &cobra.Command{Use: "lease", Short: "List leases, give one up, resolve one whose end nobody knows"}
 	var owner, reason string
 	resolve := asking("resolve LEASE", "Say who owns the workload of a lease that cannot settle by itself", cobra.ExactArgs(1),
 		func(cmd *cobra.Command, a *asker, c *api.Client, args []string) error {
@@ -90,6 +90,20 @@ func newLease() *cobra.Command {
 	must(resolve.MarkFlagRequired("owner"))
 	must(resolve.MarkFlagRequired("reason"))
 	lease.AddCommand(resolve)
+	release := asking("release LEASE", "Give up a lease that has not begun, or a standby", cobra.ExactArgs(1),
+		func(cmd *cobra.Command, a *asker, c *api.Client, args []string) error {
+			batch, err := c.ReleaseLease(cmd.Context(), args[0], reason)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return printJSON(cmd.OutOrStdout(), batch)
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "lease %s is given up (index %d)\n", args[0], batch.Index)
+			return nil
+		})
+	release.Flags().StringVar(&reason, "reason", "", "why, for the record")
+	lease.AddCommand(release)
 	lease.AddCommand(asking("list", "The leases the books keep", cobra.NoArgs,
 		func(cmd *cobra.Command, a *asker, c *api.Client, _ []string) error {
 			leases, _, err := c.Leases(cmd.Context(), a.query())

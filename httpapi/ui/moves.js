@@ -65,10 +65,12 @@ function createMove() {
 function updateMove(el, m, name) {
   setText(el.who, m.workload);
   setText(el.way, `${name(m.from)} → ${name(m.to)}`);
-  setText(el.type, m.type);
+  const waits = m.phase === "standby";
+  setText(el.type, waits ? `${m.type} · standby` : m.type);
   const leave = isSet(m.leave_by) ? ` · leave by ${loadClock(m.leave_by)}` : "";
-  setText(el.figures, `${bytes(m.bytes)} sent of ${bytes(m.total_bytes)} state · ${millis(m.duration_ms)}${leave}`);
-  const at = PHASES.indexOf(m.phase);
+  const fresh = waits ? ` · copy brought up to date every ${seconds(m.refresh_s)}` : "";
+  setText(el.figures, `${bytes(m.bytes)} sent of ${bytes(m.total_bytes)} state · ${millis(m.duration_ms)}${leave}${fresh}`);
+  const at = PHASES.indexOf(waits ? "copying" : m.phase);
   [...el.phases.children].forEach((li, i) => {
     setClass(li, "past", i < at);
     setClass(li, "here", i === at);
@@ -104,7 +106,7 @@ function renderEnded(row, m, name) {
     cell("Ended", isSet(m.ended) ? wallClock(m.ended) : NONE),
     cell("Workload", h("button", { type: "button", class: "plain", onclick: () => showWhy(m.workload) }, m.workload)),
     cell("Way", `${name(m.from)} → ${name(m.to)}`),
-    cell("Rounds", String((m.rounds || []).length), true),
+    cell("Rounds", String(m.round_count || (m.rounds || []).length), true),
     cell("Sent", bytes(m.bytes), true),
     cell("Took", millis(m.duration_ms), true),
     cell("Downtime", failed ? NONE : millis(m.downtime_ms), true),
