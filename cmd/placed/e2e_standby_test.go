@@ -33,7 +33,9 @@ func TestStandbyFleet(t *testing.T) {
 	waited := map[string]bool{}
 	var done api.Migration
 	f.until(3*time.Minute, "a promoted standby", func() error {
-		moves, err := ask(f, func(c *api.Client) ([]api.Migration, api.Meta, error) { return c.Migrations(ctx, 0, api.QueryOptions{}) })
+		moves, err := ask(f, func(c *api.Client) ([]api.Migration, api.Meta, error) {
+			return c.Migrations(ctx, 0, api.QueryOptions{})
+		})
 		if err != nil {
 			return err
 		}
