@@ -13,6 +13,10 @@ type Point struct {
 type ForecastStep struct {
 	T         time.Time `json:"t"`
 	Quantiles []float64 `json:"quantiles"`
+	// Over is the probability that demand is above what the host can serve, Excess
+	// by how much it is expected to be, in HostForecast.Unit.
+	Over   float64 `json:"over"`
+	Excess float64 `json:"excess"`
 }
 
 // HostForecast is what a host used and what it is expected to use of one
@@ -27,9 +31,17 @@ type HostForecast struct {
 	History     []Point        `json:"history"` // oldest first
 	Levels      []float64      `json:"levels"`  // ascending, 0..1
 	Steps       []ForecastStep `json:"steps"`
-	Allocatable float64        `json:"allocatable"`
+	// Allocatable is the line that use is held against: of memory it is what there
+	// is, not what may be booked.
+	Allocatable float64 `json:"allocatable"`
 	// Quantile is the level that must stay below Allocatable.
 	Quantile float64 `json:"quantile"`
+	// Probability that demand is above Allocatable at the worst step, Excess by how
+	// much it is expected to be there, Breach the first step at which Quantile is
+	// above it; absent when none is.
+	Probability float64   `json:"probability"`
+	Excess      float64   `json:"excess"`
+	Breach      time.Time `json:"breach,omitzero"`
 	// Contention is null when no breach is predicted; LeaveBy is the last
 	// load time at which a move still ends before the breach.
 	Contention *Contention `json:"contention"`

@@ -72,13 +72,22 @@ type ZoneForecast struct {
 	// Peak is the largest joint use of a tick in the last day.
 	Peak float64 `json:"peak"`
 	// Levels and Hour are the joint demand at the worst tick of the coming
-	// hour, Probability that it exceeds Allocatable; empty without forecasts.
+	// hour, Probability that it exceeds Allocatable, Excess by how much it is
+	// expected to; empty without forecasts. Breach is the first tick at which the
+	// policy's quantile exceeds it, absent when none does.
 	Levels      []float64 `json:"levels"`
 	Hour        []float64 `json:"hour"`
 	Probability float64   `json:"probability"`
+	Excess      float64   `json:"excess"`
+	Breach      time.Time `json:"breach,omitzero"`
+	// GrowthKnown: enough days were seen (HistoryNeeded) of most of what is used;
+	// without, the zone may be full now, but growth and days until it is are not
+	// known: 0 and null.
+	GrowthKnown   bool `json:"growth_known"`
+	HistoryNeeded int  `json:"history_needed_days"`
 	// Growth of the daily peak per day, and the days until it reaches
 	// Allocatable: at the median and at the edges of a band of nine in ten; null
-	// = not within a year.
+	// = not within a year, or not known.
 	Growth float64 `json:"growth_per_day"`
 	// Declared is by how much the calendar's growth multiplies the zone's load
 	// in the coming 30 days; the days until it is full have it.

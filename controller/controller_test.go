@@ -244,6 +244,12 @@ func TestContentionCame(t *testing.T) {
 		}
 		return c
 	}
+	outcome.Type, outcome.Resource, outcome.CommittedIndex = fleet.Preemptive, fleet.CPU, 7
+	now := outcome
+	now.Type = fleet.Threshold
+	if !predicted(outcome) || predicted(now) {
+		t.Error("a move against what was there already has predicted nothing, one ahead of a breach has")
+	}
 	last := tick + 4 + judgeAfter
 	for _, c := range []struct {
 		name        string

@@ -19,12 +19,13 @@ const (
 )
 
 // judge looks back at committed moves whose predicted breach has passed and
-// records whether the contention would have come without the move.
+// records whether the contention would have come without the move. A move against
+// what was there already predicted nothing.
 func (c *Controller) judge(ctx context.Context, now time.Time) error {
 	var open []fsm.MigrationOutcome
 	c.cfg.Books.Read(func(s *fsm.State) {
 		for _, o := range s.Outcomes() {
-			if o.ContentionCame == nil && o.CommittedIndex > 0 && !o.Breach.IsZero() && o.Resource == fleet.CPU {
+			if o.ContentionCame == nil && predicted(o) {
 				open = append(open, o)
 			}
 		}
@@ -45,6 +46,11 @@ func (c *Controller) judge(ctx context.Context, now time.Time) error {
 		c.log.Info("prediction judged", "lease", o.Lease, "workload", o.Workload, "host", o.Source, "contention_came", came)
 	}
 	return nil
+}
+
+// predicted says whether the move has been made ahead of a breach that can be judged.
+func predicted(o fsm.MigrationOutcome) bool {
+	return o.Type == fleet.Preemptive && o.CommittedIndex > 0 && !o.Breach.IsZero() && o.Resource == fleet.CPU
 }
 
 // came compares what the source would have had to carry (its own measured demand

@@ -26,6 +26,7 @@ type Reports struct {
 	series map[seriesKey]*seriesMemory
 	demand map[fleet.WorkloadID]*ring // millicores per tick
 	totals map[fleet.HostID]*ring     // millicores per tick, all of the host
+	uses   map[useKey]*useRing
 	// distances are the round-trip times between zones, as last shown.
 	distances map[zonePair]time.Duration
 	fits      map[fleet.HostID]*hostFit
@@ -44,6 +45,7 @@ type seriesKey struct {
 type seriesMemory struct {
 	newest    fleet.Series // without residuals
 	residuals []fleet.Residual
+	rows      []byte // the same of resources beside cpu
 	// full: a whole day was received, so gaps are gaps of the host itself.
 	full bool
 }
@@ -55,6 +57,7 @@ func NewReports() *Reports {
 		series: map[seriesKey]*seriesMemory{},
 		demand: map[fleet.WorkloadID]*ring{},
 		totals: map[fleet.HostID]*ring{},
+		uses:   map[useKey]*useRing{},
 
 		distances: map[zonePair]time.Duration{},
 		fits:      map[fleet.HostID]*hostFit{},
@@ -87,6 +90,7 @@ func (r *Reports) Add(report Report, now time.Time) Ack {
 	}
 	tick, total := completeTick(report)
 	ringOf(r.totals, report.Host).put(tick, total)
+	r.addUses(report)
 	return ack
 }
 
@@ -118,19 +122,26 @@ func (r *Reports) addSeries(s fleet.Series) bool {
 		m = &seriesMemory{}
 		r.series[key] = m
 	}
-	if len(s.Residuals) > 1 || len(s.Features) == 0 {
-		m.full = true // one without features has no residuals to wait for
+	// One without features has no residuals to wait for. Hosts of an older version
+	// do not say that a day is whole: they send one residual or all. An hour of them
+	// is more than a host of this version can have left to tell.
+	news := max(len(s.Residuals), len(s.Rows)/predictor.RowSize)
+	if s.Whole || news > predictor.Steps || len(s.Features) == 0 {
+		m.full = true
 	}
 	if s.Tick >= m.newest.Tick || m.newest.FeatureVersion != s.FeatureVersion {
-		// More than one tick without news: the day has a hole that the
-		// host can fill.
-		if m.newest.Tick > 0 && s.Tick > m.newest.Tick+2 && len(s.Residuals) <= 1 {
+		// More than one tick that nothing is known of: the day has a hole that
+		// the host can fill.
+		if m.newest.Tick > 0 && s.Tick > m.newest.Tick+1+int64(max(news, 1)) && !s.Whole {
 			m.full = false
 		}
+		if s.Record == nil { // it has not changed
+			s.Record = m.newest.Record
+		}
 		m.newest = s
-		m.newest.Residuals = nil
+		m.newest.Residuals, m.newest.Rows, m.newest.Whole = nil, nil, false
 	}
-	m.residuals = mergeResiduals(m.residuals, s.Residuals)
+	m.residuals, m.rows = mergeResiduals(m.residuals, s.Residuals), predictor.MergeRows(m.rows, s.Rows)
 	return m.full
 }
 
@@ -139,8 +150,8 @@ func mergeResiduals(have, more []fleet.Residual) []fleet.Residual {
 	if len(more) == 0 {
 		return have
 	}
-	if len(have) > 0 && len(more) == 1 && more[0].Tick > have[len(have)-1].Tick {
-		have = append(have, more[0])
+	if len(have) > 0 && more[0].Tick > have[len(have)-1].Tick && ascending(more) {
+		have = append(have, more...)
 	} else {
 		byTick := make(map[int64]fleet.Residual, len(have)+len(more))
 		for _, list := range [][]fleet.Residual{have, more} {
@@ -154,6 +165,15 @@ func mergeResiduals(have, more []fleet.Residual) []fleet.Residual {
 		have = slices.Clone(have[extra:])
 	}
 	return have
+}
+
+func ascending(residuals []fleet.Residual) bool {
+	for i := 1; i < len(residuals); i++ {
+		if residuals[i].Tick <= residuals[i-1].Tick {
+			return false
+		}
+	}
+	return true
 }
 
 // Fill writes what is observed into a view that the books made. A host whose
@@ -204,7 +224,7 @@ func (r *Reports) seriesOf(id fleet.WorkloadID) []fleet.Series {
 			continue
 		}
 		s := m.newest
-		s.Residuals = slices.Clip(m.residuals)
+		s.Residuals, s.Rows = slices.Clip(m.residuals), slices.Clip(m.rows)
 		out = append(out, s)
 	}
 	return out

@@ -25,14 +25,29 @@ func TestReportsAskForADayOnce(t *testing.T) {
 	if ack := r.Add(report("h1", 1, 1000, 1000), start); !ack.Full {
 		t.Fatal("a voter without residuals must ask for a day of them")
 	}
-	if ack := r.Add(report("h1", 2, 1001, 999, 1000, 1001), start); ack.Full {
+	if ack := r.Add(report("h1", 2, 1001, 1000, 1001), start); !ack.Full {
+		t.Fatal("two residuals are no day")
+	}
+	day := report("h1", 3, 1001, 999, 1000, 1001)
+	day.Workloads[0].Series[0].Whole = true
+	if ack := r.Add(day, start); ack.Full {
 		t.Fatal("a voter that got its day asked again")
 	}
-	if ack := r.Add(report("h1", 3, 1002, 1002), start); ack.Full {
+	if ack := r.Add(report("h1", 4, 1002, 1002), start); ack.Full {
 		t.Fatal("one tick later is no gap")
 	}
-	if ack := r.Add(report("h1", 4, 1010, 1010), start); !ack.Full {
-		t.Fatal("seven ticks without news are a gap that the host can fill")
+	if ack := r.Add(report("h1", 5, 1005, 1003, 1004, 1005), start); ack.Full {
+		t.Fatal("three ticks with their residuals are no gap")
+	}
+	if ack := r.Add(report("h1", 6, 1010, 1010), start); !ack.Full {
+		t.Fatal("four ticks without news are a gap that the host can fill")
+	}
+	var old []int64 // a host of an older version does not say that its day is whole
+	for tick := int64(900); tick <= 1011; tick++ {
+		old = append(old, tick)
+	}
+	if ack := r.Add(report("h1", 7, 1011, old...), start); ack.Full {
+		t.Fatal("a day of an older host is not taken for one")
 	}
 }
 

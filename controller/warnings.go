@@ -115,7 +115,7 @@ func (w *Warnings) say(view fleet.View, reports *Reports) {
 		blocks := make([]predictor.Block, 0, len(on[h.ID]))
 		for _, member := range on[h.ID] {
 			s.members = append(s.members, member.ID)
-			blocks = append(blocks, calendar.Bend(BlockOf(*member, w.tick), member.Workload, h.Host, fleet.CPU))
+			blocks = append(blocks, calendar.Bend(BlockOf(*member, fleet.CPU, w.tick), member.Workload, h.Host, fleet.CPU))
 		}
 		demand := predictor.Sum(s.foreign, blocks)
 		for i, lead := range predictor.WarningLeads {
@@ -130,15 +130,15 @@ func (w *Warnings) say(view fleet.View, reports *Reports) {
 	}
 }
 
-// BlockOf is the cpu demand of a workload, from its series or from what it uses (then
-// as measured in the tick).
-func BlockOf(w fleet.WorkloadView, tick int64) predictor.Block {
+// BlockOf is the demand of a workload of one resource, from its series or from what it
+// uses (then as measured in the tick).
+func BlockOf(w fleet.WorkloadView, r fleet.Resource, tick int64) predictor.Block {
 	for _, s := range w.Series {
-		if s.Resource == fleet.CPU && predictor.Readable(s) {
+		if s.Resource == r && predictor.Readable(s) {
 			return predictor.NewBlock(s, predictor.Baseline{})
 		}
 	}
-	return predictor.UsageBlock(w.ID, fleet.CPU, tick, float64(max(w.Usage.CPU, 0)))
+	return predictor.UsageBlock(w.ID, r, tick, float64(max(w.Usage.Get(r), 0)))
 }
 
 // Records are how warnings have fared, per lead.

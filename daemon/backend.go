@@ -410,7 +410,7 @@ func (b backend) Forecasts(ctx context.Context, host string) ([]api.HostForecast
 	leaveBy := map[string]time.Time{}
 	for _, d := range answer.Plan.Decisions {
 		if d.Contention != nil && !d.LeaveBy.IsZero() {
-			leaveBy[string(d.Contention.Host)] = d.LeaveBy
+			leaveBy[string(d.Contention.Host)+"/"+string(d.Contention.Resource)] = d.LeaveBy
 		}
 	}
 	out := []api.HostForecast{}
@@ -419,8 +419,7 @@ func (b backend) Forecasts(ctx context.Context, host string) ([]api.HostForecast
 		if !ok || host != "" && host != f.Of {
 			continue
 		}
-		shown := httpapi.ForecastOf(f, h.Allocatable().Get(f.Resource))
-		shown.Quantile = quantile
+		shown := httpapi.ForecastOf(f, h.OfUse().Allocatable().Get(f.Resource), quantile)
 		shown.Effects = b.effects(f, h)
 		if f.Resource == fleet.CPU {
 			shown.Ahead = answer.Ahead[h.ID]
@@ -428,10 +427,15 @@ func (b backend) Forecasts(ctx context.Context, host string) ([]api.HostForecast
 			for _, p := range answer.Demand[h.ID] {
 				shown.History = append(shown.History, api.Point{T: fleet.TickStart(p.Tick), V: p.Value / 1000})
 			}
+		} else {
+			ticks, amounts := b.d.reports.HostUse(h.ID, f.Resource)
+			for i, tick := range ticks {
+				shown.History = append(shown.History, api.Point{T: fleet.TickStart(tick), V: httpapi.AmountOf(f.Resource, amounts[i])})
+			}
 		}
 		for i := range answer.Plan.Contentions {
 			if c := &answer.Plan.Contentions[i]; string(c.Host) == f.Of && c.Resource == f.Resource {
-				shown.Contention, shown.LeaveBy = httpapi.ContentionOf(c), leaveBy[f.Of]
+				shown.Contention, shown.LeaveBy = httpapi.ContentionOf(c), leaveBy[f.Of+"/"+string(f.Resource)]
 			}
 		}
 		out = append(out, shown)

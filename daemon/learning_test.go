@@ -22,6 +22,7 @@ import (
 	"github.com/placed-dev/placed/fleet"
 	"github.com/placed-dev/placed/fsm"
 	"github.com/placed-dev/placed/predictor"
+	"github.com/placed-dev/placed/telemetry"
 )
 
 // waves is twelve days of load that ends now: a day's shape with noise, different
@@ -35,6 +36,7 @@ func waves(seed uint64, now time.Time) []fleet.Sample {
 		out = append(out, fleet.Sample{At: fleet.TickStart(tick), Usage: fleet.Vector{
 			CPU:    int64(200 * (1 + float64(seed%3)) * (1.5 + wave + 0.2*random.NormFloat64())),
 			Memory: 1<<30 + (tick-last)*1000,
+			Net:    int64(1000 * (1 + float64(seed%3)) * (1.5 + wave + 0.2*random.NormFloat64())),
 		}})
 	}
 	return out
@@ -49,6 +51,9 @@ func teachingSite(t *testing.T, subnet int) *site {
 	now := time.Now()
 	s.prepare = func(i int, d *Daemon) {
 		standing := &silent{}
+		if i < 2 { // the third has declared no network
+			d.cfg.Host.Capacity.Net = 12_000
+		}
 		for k := range workloadsPerHost {
 			id := fleet.WorkloadID(fmt.Sprintf("w%d-%d", i+1, k))
 			standing.found = append(standing.found, driver.Found{Spec: driver.Spec{ID: id, Driver: "region"}, State: driver.Running})
@@ -221,7 +226,7 @@ func checkShown(t *testing.T, d *Daemon) {
 		switch {
 		case err != nil:
 			return err
-		case len(why.Forecasts) != 2 || len(why.Forecasts[0].Horizons) != predictor.HorizonCount:
+		case len(why.Forecasts) != 3 || len(why.Forecasts[0].Horizons) != predictor.HorizonCount:
 			return fmt.Errorf("%d forecasts", len(why.Forecasts))
 		case why.Category == nil || why.Category.History < 12:
 			return fmt.Errorf("category %+v", why.Category)
@@ -240,11 +245,35 @@ func checkShown(t *testing.T, d *Daemon) {
 		if err != nil {
 			return err
 		}
-		if len(zones) != 2 || len(zones[0].Hour) != 4 || zones[0].Hour[3] <= zones[0].Hour[0] || zones[0].HistoryDays < 12 {
+		if len(zones) != 3 || len(zones[0].Hour) != 4 || zones[0].Hour[3] <= zones[0].Hour[0] || zones[0].HistoryDays < 12 {
 			return fmt.Errorf("%+v", zones)
 		}
 		if memory := zones[1]; memory.Resource != "memory" || memory.Growth <= 0 {
 			return fmt.Errorf("memory grows every day: %+v", memory)
+		}
+		if net := zones[2]; net.Resource != "net" || net.Hosts != 2 || net.Allocatable != 24_000 || len(net.Hour) != 4 || !net.GrowthKnown || net.Probability <= 0 {
+			return fmt.Errorf("of network, of two hosts: %+v", net)
+		}
+		return nil
+	})
+	eventually(t, "forecasts of every resource of the hosts", func() error {
+		forecasts, err := backend{d}.Forecasts(context.Background(), "")
+		if err != nil {
+			return err
+		}
+		count := map[string]int{}
+		for _, f := range forecasts {
+			count[f.Resource]++
+			most := 0.0
+			for _, s := range f.Steps {
+				most = max(most, s.Over)
+			}
+			if f.Probability != most || len(f.Steps) != predictor.Steps || f.Resource == "net" && (f.Allocatable != 12_000 || f.Unit != "bytes/s" || f.Probability <= 0) {
+				return fmt.Errorf("%+v", f)
+			}
+		}
+		if count["cpu"] != 3 || count["memory"] != 3 || count["net"] != 2 || count["disk"] != 0 {
+			return fmt.Errorf("forecasts by resource: %v", count)
 		}
 		return nil
 	})
@@ -253,41 +282,172 @@ func checkShown(t *testing.T, d *Daemon) {
 		t.Fatal(err)
 	}
 	families, err := registry.Gather()
-	if err != nil || len(families) != 4 || len(families[0].GetMetric()) != workloadsPerHost*2*predictor.HorizonCount {
+	if err != nil || len(families) != 4 || len(families[0].GetMetric()) != workloadsPerHost*3*predictor.HorizonCount {
 		t.Errorf("%d families of metrics, %v", len(families), err)
 	}
 }
 
-// TestReportsAreSmall: what a report carries of one workload each tick stays within
-// its bound, and a day of residuals within that of the call.
+// TestReportsAreSmall: what a report carries of one workload at each tick stays within
+// its bound with all four resources in use, and a day of residuals within that of the
+// call. A voter that hears these reports has, of every resource, a series that is a few
+// ticks old at most, and every residual of it.
 func TestReportsAreSmall(t *testing.T) {
-	const workloads = 40
+	const workloads, ticks = 8, 40
 	s, _ := openSeries(t, t.TempDir())
 	now := time.Now()
+	last := fleet.TickOf(now) - 1
+	id := func(i int) fleet.WorkloadID { return fleet.WorkloadID(fmt.Sprintf("workload-%d", i)) }
+	usage := make([][]fleet.Sample, workloads)
 	for i := range workloads {
-		if err := s.load(fleet.WorkloadID(fmt.Sprintf("workload-%d", i)), waves(uint64(i), now)); err != nil {
+		usage[i] = waves(uint64(i), now)
+		for k := range usage[i] {
+			usage[i][k].Usage.Net *= 12_345
+			usage[i][k].Usage.Disk = 777 * usage[i][k].Usage.CPU
+		}
+		if err := s.load(id(i), usage[i][:len(usage[i])-ticks]); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s.replay(t.Context())
-	for _, c := range []struct{ residuals, most int }{{1, maxTickReport}, {dayOfResiduals, 16 << 10}} {
-		largest, sum := 0, 0
+
+	reports := controller.NewReports()
+	have := make([]sentSeries, workloads)
+	seq := uint64(0)
+	tell := func(tick int64) (largest, sum int, full bool) {
+		seq++
+		r := controller.Report{Host: "h", Boot: "b", Seq: seq, At: now}
 		for i := range workloads {
-			id := fleet.WorkloadID(fmt.Sprintf("workload-%d", i))
-			series, _ := s.report(id, c.residuals)
-			if len(series) != len(forecastResources) || len(series[0].Record) == 0 {
-				t.Fatalf("%s: %d series", id, len(series))
-			}
-			text, err := json.Marshal(controller.WorkloadReport{ID: id, Usage: fleet.Vector{CPU: 1234, Memory: 1 << 30}, Wait: 12, Size: 1 << 30,
-				WriteRate: 1 << 20, WorkingSet: 1 << 25, Tick: fleet.TickOf(now), TickCPU: 1234, Series: series})
+			w := controller.WorkloadReport{ID: id(i), Usage: fleet.Vector{CPU: 1234, Memory: 1 << 30, Net: 12_345_678, Disk: 12_345_678}, Wait: 12, Size: 1 << 30,
+				WriteRate: 1 << 20, WorkingSet: 1 << 25, Tick: tick, TickCPU: 1234}
+			w.Series, have[i] = s.report(w.ID, tick, have[i])
+			text, err := json.Marshal(w)
 			if err != nil {
 				t.Fatal(err)
 			}
 			largest, sum = max(largest, len(text)), sum+len(text)
+			r.Workloads = append(r.Workloads, w)
 		}
-		t.Logf("%d residuals: %d bytes a workload, %d at most", c.residuals, sum/workloads, largest)
-		if largest > c.most {
-			t.Errorf("%d bytes with %d residuals, at most %d are allowed", largest, c.residuals, c.most)
+		return largest, sum, reports.Add(r, now).Full
+	}
+	// A new voter: one whole day a report, cpu first.
+	for range forecastResources {
+		largest, _, full := tell(last - ticks)
+		if full || largest > 16<<10 {
+			t.Fatalf("%d bytes with a day of residuals, asked for more: %v", largest, full)
+		}
+	}
+	if largest, _, _ := tell(last - ticks); largest > 300 {
+		t.Errorf("%d bytes without news", largest)
+	}
+	oldest, bytes, peak := int64(0), 0, 0
+	for k := range ticks {
+		tick := last - ticks + 1 + int64(k)
+		for i := range workloads {
+			at := usage[i][len(usage[i])-ticks+k].Usage
+			if err := s.observe(telemetry.TickValue{Workload: id(i), Tick: tick, Mean: at}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		largest, sum, full := tell(tick)
+		if full {
+			t.Fatalf("tick %d: the voter misses something", k)
+		}
+		peak, bytes = max(peak, largest), bytes+sum
+		view := fleet.View{Now: now}
+		for i := range workloads {
+			view.Workloads = append(view.Workloads, fleet.WorkloadView{Workload: fleet.Workload{ID: id(i)}})
+		}
+		reports.Fill(&view, now, time.Hour)
+		for _, w := range view.Workloads {
+			if len(w.Series) != len(forecastResources) {
+				t.Fatalf("%s: the voter has %d series", w.ID, len(w.Series))
+			}
+			for _, series := range w.Series {
+				age := tick - series.Tick
+				if series.Resource == fleet.CPU && age > 0 {
+					t.Fatalf("cpu of %s is %d ticks old", w.ID, age)
+				}
+				oldest = max(oldest, age)
+				if _, ok := predictor.Foresee(series, nil, "m"); !ok || !predictor.Readable(series) {
+					t.Fatalf("%s of %s cannot be forecast from", series.Resource, w.ID)
+				}
+				got := residualTicks(series)
+				for i, at := range got {
+					if want := series.Tick - int64(len(got)-1-i); at != want || len(got) != predictor.Window {
+						t.Fatalf("%s of %s: residual %d of %d is of tick %d, want %d", series.Resource, w.ID, i, len(got), at, want)
+					}
+				}
+				if len(got) == 0 {
+					t.Fatalf("%s of %s has no residuals", series.Resource, w.ID)
+				}
+			}
+		}
+	}
+	t.Logf("%d bytes a workload and tick, %d at most; the oldest series of a resource is %d ticks old", bytes/workloads/ticks, peak, oldest)
+	if peak > maxTickReport || oldest > 5 {
+		t.Errorf("%d bytes, at most %d are allowed; a series is %d ticks old, 5 are allowed", peak, maxTickReport, oldest)
+	}
+	// The record of cpu that the voter has put together is the host's own.
+	for i := range workloads {
+		view := fleet.View{Workloads: []fleet.WorkloadView{{Workload: fleet.Workload{ID: id(i)}}}}
+		reports.Fill(&view, now, time.Hour)
+		if string(view.Workloads[0].Series[0].Record) != string(s.loads[id(i)].tracks[fleet.CPU].Record(s.shared[fleet.CPU])) {
+			t.Errorf("%s: the voter judges cpu by another record than its host", id(i))
+		}
+	}
+}
+
+// residualTicks of a series as a voter holds it.
+func residualTicks(s fleet.Series) []int64 {
+	out := predictor.RowTicks(s.Rows)
+	for _, r := range s.Residuals {
+		out = append(out, r.Tick)
+	}
+	return out
+}
+
+// TestMissedReportsAreMadeUp: a voter that missed reports asks for what it lacks, and
+// has it after one round.
+func TestMissedReportsAreMadeUp(t *testing.T) {
+	s, _ := openSeries(t, t.TempDir())
+	now := time.Now()
+	samples := waves(3, now)
+	if err := s.load("w", samples[:len(samples)-20]); err != nil {
+		t.Fatal(err)
+	}
+	reports := controller.NewReports()
+	var have sentSeries
+	seq := uint64(0)
+	tell := func(tick int64, lost bool) bool {
+		seq++
+		w := controller.WorkloadReport{ID: "w", Tick: tick}
+		w.Series, have = s.report("w", tick, have)
+		return !lost && reports.Add(controller.Report{Host: "h", Boot: "b", Seq: seq, At: now, Workloads: []controller.WorkloadReport{w}}, now).Full
+	}
+	tick := fleet.TickOf(samples[len(samples)-21].At)
+	for range 3 {
+		tell(tick, false)
+	}
+	asked := false
+	for k, sample := range samples[len(samples)-20:] {
+		tick = fleet.TickOf(sample.At)
+		if err := s.observe(telemetry.TickValue{Workload: "w", Tick: tick, Mean: sample.Usage}); err != nil {
+			t.Fatal(err)
+		}
+		if tell(tick, k > 3 && k < 10) {
+			asked, have = true, sentSeries{}
+		}
+	}
+	tell(tick, false)
+	tell(tick, false)
+	view := fleet.View{Workloads: []fleet.WorkloadView{{Workload: fleet.Workload{ID: "w"}}}}
+	reports.Fill(&view, now, time.Hour)
+	if !asked || len(view.Workloads[0].Series) != 3 {
+		t.Fatalf("asked: %v; %d series", asked, len(view.Workloads[0].Series))
+	}
+	for _, series := range view.Workloads[0].Series {
+		if got := residualTicks(series); len(got) != predictor.Window || got[0] != series.Tick-predictor.Window+1 {
+			t.Errorf("%s has %d residuals", series.Resource, len(got))
 		}
 	}
 }

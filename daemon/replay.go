@@ -94,19 +94,28 @@ func (s *seriesSet) catchUp(id fleet.WorkloadID, pool *predictor.Pool, unseen in
 	}
 }
 
-// replays tells how often the newest days of a workload were judged anew.
-func (s *seriesSet) replays(id fleet.WorkloadID) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.of(id).replays
-}
-
-// examples are rows of a workload's history for training.
+// examples are rows of a workload's history for training, twice the lesson's limit
+// at most: half of them are cpu's, the other resources share the rest.
 func (s *seriesSet) examples(id fleet.WorkloadID, l predictor.Lesson) []predictor.Example {
+	type column struct {
+		first  int64
+		values []float32
+	}
+	var used []column
 	var out []predictor.Example
 	for _, r := range forecastResources {
 		first, values := s.ticks(id, r)
-		out = append(out, predictor.Examples(first, values, l)...)
+		switch {
+		case r == fleet.CPU:
+			out = append(out, predictor.Examples(first, values, l)...)
+		case len(values) > 0:
+			used = append(used, column{first, values})
+		}
+	}
+	for _, c := range used {
+		share := l
+		share.Limit = l.Limit / len(used)
+		out = append(out, predictor.Examples(c.first, c.values, share)...)
 	}
 	return out
 }
@@ -122,7 +131,8 @@ type lessonAnswer struct {
 	Examples []byte `json:"examples"`
 }
 
-// maxLesson bounds what one call may ask for, in rows of each resource.
+// maxLesson bounds what one call may ask for, in rows of cpu; as many again are
+// of the other resources together.
 const maxLesson = 2000
 
 func (d *Daemon) serveExamples(_ context.Context, _ transport.Identity, r lessonRequest) (lessonAnswer, error) {

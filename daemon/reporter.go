@@ -63,22 +63,16 @@ type reporter struct {
 // way, a newer one replaces what would wait.
 type voterLine struct {
 	busy bool
-	full bool // it asked for a day of residuals
+	full bool // it asked for days of residuals
 	// fit is the version of the host's fit that it has, telling the one that is on
 	// its way.
 	fit, telling uint64
-	// sent is the newest tick of each workload whose features it has: they
-	// change once per tick, reports come more often.
+	// sent is what it has of each workload's series: they change once per tick,
+	// reports come more often.
 	sent map[fleet.WorkloadID]sentSeries
 	// told is the same of the report that is on its way.
 	told map[fleet.WorkloadID]sentSeries
 	bad  bool // the last report failed; logged once
-}
-
-// sentSeries names what a voter has of a workload.
-type sentSeries struct {
-	tick    int64
-	replays int
 }
 
 // dayOfResiduals is what a voter gets that asked for everything.
@@ -138,7 +132,8 @@ func (r *reporter) sample(ctx context.Context, now time.Time, took time.Duration
 	report := controller.Report{Host: r.self, Boot: r.boot, Seq: r.seq, At: at, Migrations: r.progress(), Trips: r.trips()}
 	for id, s := range samples {
 		r.ticks.Add(id, s)
-		report.Usage = report.Usage.Add(fleet.Vector{CPU: s.Usage.CPU, Memory: s.Usage.Memory})
+		// Net and disk are known of some workloads only: those are what is known.
+		report.Usage = report.Usage.Add(fleet.Vector{CPU: s.Usage.CPU, Memory: s.Usage.Memory, Net: max(s.Usage.Net, 0), Disk: max(s.Usage.Disk, 0)})
 	}
 	r.addForeign(now, &report)
 	for _, v := range r.ticks.Complete(at) {
@@ -238,21 +233,17 @@ func (r *reporter) send(ctx context.Context, report controller.Report, fit *cont
 	}
 }
 
-// fill adds the series that the voter has not seen: the newest residual, or a day
-// of them. It needs mu.
+// fill adds the series that the voter has not seen; one that has missed some hears
+// everything again. It needs mu.
 func (r *reporter) fill(report controller.Report, line *voterLine) controller.Report {
-	n := 1
-	if line.full {
-		n = dayOfResiduals
-	}
 	workloads := make([]controller.WorkloadReport, len(report.Workloads))
 	line.told = make(map[fleet.WorkloadID]sentSeries, len(report.Workloads))
 	for i, w := range report.Workloads {
-		newest := sentSeries{w.Tick, r.series.replays(w.ID)}
-		line.told[w.ID] = newest
-		if line.full || newest != line.sent[w.ID] {
-			w.Series, _ = r.series.report(w.ID, n)
+		have := line.sent[w.ID]
+		if line.full {
+			have = sentSeries{}
 		}
+		w.Series, line.told[w.ID] = r.series.report(w.ID, w.Tick, have)
 		w.Description = r.series.description(w.ID)
 		workloads[i] = w
 	}

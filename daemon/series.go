@@ -13,9 +13,10 @@ import (
 	"github.com/placed-dev/placed/telemetry"
 )
 
-// forecastResources are those whose series are forecast; profiles cover every
-// built-in resource that is measured.
-var forecastResources = [...]fleet.Resource{fleet.CPU, fleet.Memory}
+// forecastResources are those whose series are forecast, cpu first: every built-in
+// one. What a workload was never seen to use, but for cpu, has no series and costs
+// nothing.
+var forecastResources = fleet.Resources()
 
 // seriesSet holds the histories of the workloads on this host: in memory what
 // features and profiles are made from and how past forecasts have fared, on disk
@@ -168,33 +169,6 @@ func (s *seriesSet) habitsOf(id fleet.WorkloadID) *predictor.Habits {
 		}
 	}
 	return h
-}
-
-// maxTickReport bounds what a report carries of one workload at each tick, in bytes
-// of its JSON, all resources that are forecast together.
-const maxTickReport = 2 << 10
-
-// report returns what the host says of a workload's series: the newest features
-// and up to n residuals of its cpu, and of every series that is forecast the
-// outlook and how forecasts have fared.
-func (s *seriesSet) report(id fleet.WorkloadID, n int) ([]fleet.Series, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	o := s.of(id)
-	var out []fleet.Series
-	for _, r := range forecastResources {
-		series := o.series[r]
-		if series == nil || series.Empty() {
-			continue
-		}
-		told := fleet.Series{Workload: id, Resource: r, Tick: series.Tick()}
-		if r == fleet.CPU {
-			told = predictor.Packed(series.Report(id, r, n))
-		}
-		told.Outlook, told.Record = predictor.OutlookBytes(series.Outlook()), o.tracks[r].Record(s.shared[r])
-		out = append(out, told)
-	}
-	return out, len(out) > 0
 }
 
 // known reports whether anything was observed of the workload here.

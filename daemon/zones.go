@@ -16,16 +16,24 @@ import (
 
 // zone is what one zone consists of.
 type zone struct {
-	name        string
-	hosts       map[fleet.HostID]bool
-	allocatable fleet.Vector
-	usage       fleet.Vector
-	foreign     float64 // cpu of no workload
-	members     []fleet.WorkloadView
-	owners      []fleet.Host // of members
-	blocks      []predictor.Block
-	trends      map[fleet.Resource][]predictor.Trend
-	days        int
+	name    string
+	members []fleet.WorkloadView
+	owners  []fleet.Host // of members
+	uses    map[fleet.Resource]*zoneUse
+}
+
+// zoneUse is one resource of a zone, of the hosts that have declared what they have
+// of it, in base units.
+type zoneUse struct {
+	resource fleet.Resource
+	hosts    map[fleet.HostID]bool // the active ones
+	limit    float64               // what these can serve
+	now      float64
+	foreign  float64 // of no workload
+	blocks   []predictor.Block
+	measured bool // somebody reports a series
+	trends   []predictor.Trend
+	days     int
 }
 
 const (
@@ -49,15 +57,19 @@ func (d *Daemon) zones(view fleet.View) []api.ZoneForecast {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		z := all[name]
 		for _, r := range forecastResources {
-			if limit := z.allocatable.Get(r); limit != fleet.Unknown && limit > 0 {
-				f := d.forecastZone(z, r, float64(limit), z.declaredGrowth(calendar, r, view.Now))
-				if r == fleet.CPU {
-					z.hour(&f, float64(limit))
-					f.Loss = lossOf(name, all, view.Policy)
-					f.Coupled = z.coupled(declared)
-				}
-				out = append(out, f)
+			u := z.uses[r]
+			if u == nil || u.limit <= 0 || !u.used() {
+				continue
 			}
+			f := d.forecastZone(z, u, z.declaredGrowth(calendar, r, view.Now))
+			if u.measured || r == fleet.CPU {
+				u.hour(&f, view.Policy)
+			}
+			if r == fleet.CPU {
+				f.Loss = lossOf(name, all, view.Policy)
+				f.Coupled = z.coupled(declared)
+			}
+			out = append(out, f)
 		}
 	}
 	return out
@@ -72,16 +84,15 @@ func (d *Daemon) collectZones(view fleet.View) map[string]*zone {
 		}
 		z := all[h.Zone]
 		if z == nil {
-			z = &zone{name: h.Zone, hosts: map[fleet.HostID]bool{}, trends: map[fleet.Resource][]predictor.Trend{}}
+			z = &zone{name: h.Zone, uses: map[fleet.Resource]*zoneUse{}}
 			all[h.Zone] = z
 		}
 		of[h.ID], hosts[h.ID] = z, h.Host
-		if h.State == fleet.HostActive {
-			z.hosts[h.ID] = true
-			z.allocatable = z.allocatable.Add(h.Allocatable())
+		for _, r := range forecastResources {
+			if limit, declared := lineOf(h.Host, r); declared {
+				z.use(r).add(h, limit)
+			}
 		}
-		z.usage = z.usage.Add(h.Usage)
-		z.foreign += float64(max(h.Foreign.CPU, 0))
 	}
 	d.books.Read(func(s *fsm.State) {
 		for _, w := range view.Workloads {
@@ -90,43 +101,104 @@ func (d *Daemon) collectZones(view fleet.View) map[string]*zone {
 				continue
 			}
 			z.members, z.owners = append(z.members, w), append(z.owners, hosts[w.Owner])
-			z.blocks = append(z.blocks, controller.BlockOf(w, 0))
 			have, _ := s.Profile(w.ID)
 			var p predictor.Profile
 			if p.UnmarshalBinary(have.Blob) != nil {
-				continue // none yet, or of a newer version
+				p = predictor.Profile{} // none yet, or of a newer version
 			}
-			z.days = max(z.days, p.Days)
-			for _, r := range p.Resources {
-				z.trends[r.Resource] = append(z.trends[r.Resource], r.Trend)
+			for _, r := range forecastResources {
+				if _, declared := lineOf(hosts[w.Owner], r); declared {
+					z.use(r).host(w, p)
+				}
 			}
 		}
 	})
 	return all
 }
 
+// lineOf is what use of a resource is held against on a host, false when nobody
+// declared it.
+func lineOf(h fleet.Host, r fleet.Resource) (float64, bool) {
+	limit := h.OfUse().Allocatable().Get(r)
+	return float64(limit), limit != fleet.Unknown && limit > 0
+}
+
+func (z *zone) use(r fleet.Resource) *zoneUse {
+	if z.uses[r] == nil {
+		z.uses[r] = &zoneUse{resource: r, hosts: map[fleet.HostID]bool{}}
+	}
+	return z.uses[r]
+}
+
+func (u *zoneUse) add(h fleet.HostView, limit float64) {
+	if h.State == fleet.HostActive {
+		u.hosts[h.ID] = true
+		u.limit += limit
+	}
+	u.now += float64(max(h.Usage.Get(u.resource), 0))
+	u.foreign += float64(max(h.Foreign.Get(u.resource), 0))
+}
+
+// host counts a workload of one of the hosts.
+func (u *zoneUse) host(w fleet.WorkloadView, p predictor.Profile) {
+	series := slices.ContainsFunc(w.Series, func(s fleet.Series) bool { return s.Resource == u.resource && predictor.Readable(s) })
+	u.measured = u.measured || series
+	if series || u.resource == fleet.CPU || w.Usage.Get(u.resource) > 0 {
+		u.blocks = append(u.blocks, controller.BlockOf(w, u.resource, 0))
+	}
+	for _, known := range p.Resources {
+		if known.Resource == u.resource {
+			u.trends = append(u.trends, known.Trend)
+			if known.Trend.Known() {
+				u.days = max(u.days, p.Days)
+			}
+		}
+	}
+}
+
+// used says whether there is anything to say of the resource: of network and disk only
+// what somebody measures.
+func (u *zoneUse) used() bool {
+	return u.resource == fleet.CPU || u.resource == fleet.Memory || u.measured || len(u.trends) > 0 || u.now > 0
+}
+
+// growthKnown says whether most of what is used has been seen for long enough.
+func (u *zoneUse) growthKnown() bool {
+	known, level := 0.0, 0.0
+	for _, t := range u.trends {
+		level += t.Level
+		if t.Known() {
+			known += t.Level
+		}
+	}
+	return known > 0 && 2*known >= level
+}
+
 // forecastZone says how full the zone is and when it will be.
-func (d *Daemon) forecastZone(z *zone, r fleet.Resource, limit float64, declared func(days float64) float64) api.ZoneForecast {
+func (d *Daemon) forecastZone(z *zone, u *zoneUse, declared func(days float64) float64) api.ZoneForecast {
+	r := u.resource
 	amount := func(v float64) float64 { return httpapi.AmountOf(r, v) }
-	now := float64(max(z.usage.Get(r), 0))
-	peak := now
-	if r == fleet.CPU {
-		peak = max(peak, d.jointPeak(z))
-	} else {
-		// Nobody adds these up tick by tick; they hardly fall, so peaks meet.
+	peak := max(u.now, d.jointPeak(u))
+	if r == fleet.Memory {
+		// It hardly falls, so peaks meet; voters remember two days of it.
 		sum := 0.0
-		for _, t := range z.trends[r] {
+		for _, t := range u.trends {
 			sum += t.Level
 		}
 		peak = max(peak, sum)
 	}
-	full := predictor.FullAfter(peak, z.trends[r], limit, declared)
-	return api.ZoneForecast{
-		Zone: z.name, Resource: string(r), Unit: httpapi.UnitOf(r), Hosts: len(z.hosts), Allocatable: amount(limit),
-		Now: amount(now), Peak: amount(peak), Levels: []float64{}, Hour: []float64{}, Coupled: []api.CoupledPair{},
-		Growth: amount(full.Growth), DaysEarly: finiteDays(full.Early), DaysToFull: finiteDays(full.Median), DaysLate: finiteDays(full.Late),
-		HistoryDays: z.days, Declared: declared(float64(fleet.Month / (24 * time.Hour))),
+	f := api.ZoneForecast{
+		Zone: z.name, Resource: string(r), Unit: httpapi.UnitOf(r), Hosts: len(u.hosts), Allocatable: amount(u.limit),
+		Now: amount(u.now), Peak: amount(peak), Levels: []float64{}, Hour: []float64{}, Coupled: []api.CoupledPair{},
+		HistoryNeeded: predictor.TrendDays, HistoryDays: u.days, Declared: declared(float64(fleet.Month / (24 * time.Hour))),
 	}
+	// What an operator has declared needs no history.
+	if f.GrowthKnown = u.growthKnown() || f.Declared != 1; f.GrowthKnown {
+		full := predictor.FullAfter(peak, u.trends, u.limit, declared)
+		f.Growth = amount(full.Growth)
+		f.DaysEarly, f.DaysToFull, f.DaysLate = finiteDays(full.Early), finiteDays(full.Median), finiteDays(full.Late)
+	}
+	return f
 }
 
 // declaredGrowth is by how much the calendar's growth multiplies what the zone uses
@@ -160,11 +232,14 @@ func finiteDays(d float64) *float64 {
 
 // jointPeak is the largest joint demand of the zone's hosts in a tick of the last
 // day.
-func (d *Daemon) jointPeak(z *zone) float64 {
+func (d *Daemon) jointPeak(u *zoneUse) float64 {
 	sums := map[int64]float64{}
 	newest := int64(0)
-	for id := range z.hosts {
+	for id := range u.hosts {
 		ticks, values := d.reports.HostDemand(id)
+		if u.resource != fleet.CPU {
+			ticks, values = d.reports.HostUse(id, u.resource)
+		}
 		for i, tick := range ticks {
 			sums[tick] += values[i]
 			newest = max(newest, tick)
@@ -180,12 +255,17 @@ func (d *Daemon) jointPeak(z *zone) float64 {
 }
 
 // hour adds the joint demand of the coming hour.
-func (z *zone) hour(f *api.ZoneForecast, limit float64) {
-	demand := predictor.Sum(z.foreign, z.blocks)
-	step, p := worstStep(demand, limit)
-	f.Probability, f.Levels = p, zoneLevels
+func (u *zoneUse) hour(f *api.ZoneForecast, policy fleet.Policy) {
+	demand := predictor.Sum(u.foreign, u.blocks)
+	step, p := worstStep(demand, u.limit)
+	f.Probability, f.Levels, f.Excess = p, zoneLevels, httpapi.AmountOf(u.resource, demand.Excess(step, u.limit))
 	for _, level := range zoneLevels {
-		f.Hour = append(f.Hour, httpapi.AmountOf(fleet.CPU, demand.Quantile(step, level)))
+		f.Hour = append(f.Hour, httpapi.AmountOf(u.resource, demand.Quantile(step, level)))
+	}
+	for k := 1; k <= predictor.Steps && f.Breach.IsZero(); k++ {
+		if demand.Exceeds(k, u.limit) > 1-float64(policy.Quantile)/1000 {
+			f.Breach = fleet.TickStart(demand.Tick() + int64(k))
+		}
 	}
 }
 
@@ -207,13 +287,16 @@ func lossOf(lost string, all map[string]*zone, policy fleet.Policy) *api.ZoneLos
 	limit, foreign := 0.0, 0.0
 	var blocks []predictor.Block
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		z := all[name]
-		blocks = append(blocks, z.blocks...)
+		u := all[name].uses[fleet.CPU]
+		if u == nil {
+			continue
+		}
+		blocks = append(blocks, u.blocks...)
 		if name == lost {
 			continue // its foreign load is lost with it
 		}
-		foreign += z.foreign
-		limit += float64(max(z.allocatable.CPU, 0))
+		foreign += u.foreign
+		limit += u.limit
 	}
 	if limit == 0 {
 		return nil

@@ -46,6 +46,10 @@ type Blueprint struct {
 
 const blueprintVersion = 1
 
+// processMemory is what a sample process takes beyond the state that it serves: hosts
+// have it, so that what is used and what is declared can be compared.
+const processMemory = 32 << 20
+
 // Host of the blueprint. Capacities are declared: all agents share one machine.
 type Host struct {
 	ID     string `json:"id"`
@@ -169,7 +173,7 @@ func (b *Blueprint) size(cores float64, traces []trace.Trace, weights []float64)
 				demand[w.Host][row] += v * weights[i]
 			}
 		}
-		memory[w.Host] += w.Size
+		memory[w.Host] += w.Size + processMemory
 	}
 	total := 0.0
 	capacity := make([]float64, len(b.Hosts))

@@ -77,9 +77,13 @@ type Series struct {
 	// voter, which unpacks them; nil elsewhere.
 	Packed []byte `json:"packed,omitempty"`
 	// Outlook is what pooled models forecast from and Record what the host has
-	// seen of past forecasts, both in predictor's bytes; nil when not reported.
+	// seen of past forecasts, both in predictor's bytes; nil when not reported, or
+	// on the way to a voter that has that very record already.
 	Outlook []byte `json:"outlook,omitempty"`
 	Record  []byte `json:"record,omitempty"`
+	// Whole: the residuals are all that the host has of the last day, not only
+	// those that are new to the voter.
+	Whole bool `json:"whole,omitempty"`
 	// Bands are added by the leader, never reported; nil = the plain forecast.
 	Bands *Bands `json:"bands,omitempty"`
 	// Together is added by the leader: series of one name depend on each other, so
@@ -88,6 +92,8 @@ type Series struct {
 	Together string `json:"together,omitempty"`
 	// Residuals, oldest first, at most one per tick.
 	Residuals []Residual `json:"residuals,omitempty"`
+	// Rows stand for Residuals in a quarter of the room, in predictor's bytes.
+	Rows []byte `json:"rows,omitempty"`
 }
 
 // Residual holds the errors of the past forecasts for one tick: Errors[k] is
@@ -109,6 +115,11 @@ type Forecast struct {
 	Steps     [][]float64 `json:"steps"` // Steps[k][q]
 	// Model names what produced it ("baseline", later a model version).
 	Model string `json:"model"`
+	// Over[k] is the probability that demand is above what can be served at a step,
+	// Excess[k] by how much it is expected to be, in base units; nil when nobody has
+	// declared that amount.
+	Over   []float64 `json:"over,omitempty"`
+	Excess []float64 `json:"excess,omitempty"`
 }
 
 // At returns the forecast for one step and quantile level; levels between two

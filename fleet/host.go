@@ -58,6 +58,14 @@ func (h Host) Allocatable() Vector {
 	return h.Capacity.Sub(h.Reserve).ScaleMilli(h.Overcommit)
 }
 
+// OfUse returns the host with the lines that use, not reservations, is held against
+// as its allocatable amounts: of memory more may be booked than there is, but not
+// used.
+func (h Host) OfUse() Host {
+	h.Overcommit.Memory = min(h.Overcommit.Memory, 1000)
+	return h
+}
+
 // Validate checks a host that comes from outside.
 func (h Host) Validate() error {
 	if err := h.ID.Validate(); err != nil {

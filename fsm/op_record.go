@@ -287,6 +287,7 @@ func (o MigrationOutcome) sentence() string {
 	switch {
 	case o.Error != "":
 		s += "; " + o.Error
+	case o.Type != fleet.Preemptive: // nothing was predicted
 	case o.ContentionCame != nil && *o.ContentionCame:
 		s += "; the predicted contention came"
 	case o.ContentionCame != nil:

@@ -182,9 +182,10 @@ func partsOf(parts []fleet.ScorePart) []api.ScorePart {
 
 // ForecastOf shows the forecast of a host and resource. allocatable is in base
 // units; history, quantile and leave-by are the caller's to fill in.
-func ForecastOf(f fleet.Forecast, allocatable int64) api.HostForecast {
+func ForecastOf(f fleet.Forecast, allocatable int64, quantile float64) api.HostForecast {
 	out := api.HostForecast{
-		Host: f.Of, Resource: string(f.Resource), Unit: UnitOf(f.Resource), Model: f.Model,
+		Quantile: quantile,
+		Host:     f.Of, Resource: string(f.Resource), Unit: UnitOf(f.Resource), Model: f.Model,
 		TickSeconds: int(fleet.Tick / time.Second), History: []api.Point{},
 		Levels:      slices.Clone(f.Quantiles),
 		Steps:       make([]api.ForecastStep, 0, len(f.Steps)),
@@ -192,6 +193,15 @@ func ForecastOf(f fleet.Forecast, allocatable int64) api.HostForecast {
 	}
 	for k, values := range f.Steps {
 		step := api.ForecastStep{T: fleet.TickStart(f.Tick + int64(k) + 1), Quantiles: make([]float64, len(values))}
+		if k < len(f.Over) && k < len(f.Excess) {
+			step.Over, step.Excess = f.Over[k], AmountOf(f.Resource, f.Excess[k])
+			if step.Over > out.Probability {
+				out.Probability, out.Excess = step.Over, step.Excess
+			}
+			if out.Breach.IsZero() && step.Over > 1-quantile {
+				out.Breach = step.T
+			}
+		}
 		for i, v := range values {
 			step.Quantiles[i] = AmountOf(f.Resource, v)
 		}

@@ -296,7 +296,7 @@ func (p *pass) placeAhead(ahead Ahead, days []*dayAhead, from *dayAhead, l *load
 			continue
 		}
 		risk := p.riskOf(to.site, to.site.demand.Add(l.block), ahead.KeepFree)
-		if value := (saved - put) * (1 - risk/ahead.TargetRisk); value > least && p.unsheltered(l, to.site) == "" {
+		if value := (saved - put) * (1 - risk/ahead.TargetRisk); value > least && p.unsheltered(l, to.site) == "" && p.crowded(l, to.site, p.terms(l)) == "" {
 			found, least = &proposal{load: l, from: from, to: to, saved: saved, put: put, risk: risk, value: value}, value
 		}
 	}

@@ -14,6 +14,7 @@ type load struct {
 	block predictor.Block
 	// dayMean is its mean cpu demand over the last day, millicores.
 	dayMean float64
+	parts   [len(beside)]part
 	lease   *fleet.Lease // its active lease, if it has one
 	planned bool         // this pass moves it
 	// adjusted: this pass changes it in place.
@@ -30,6 +31,8 @@ type site struct {
 	current float64
 	// booked is the reservation of memory, as if moves under way were done.
 	booked int64
+	// uses are what is known of the other resources.
+	uses [len(beside)]use
 	// incoming is what this pass has promised here.
 	incoming fleet.Vector
 }
@@ -64,7 +67,9 @@ type books struct {
 	byHost    map[fleet.HostID]*site
 	loads     []*load // by id
 	byID      map[fleet.WorkloadID]*load
+	model     predictor.Model
 	modelName string
+	nowTick   int64
 	calendar  predictor.Calendar // what is known of the hours around now
 }
 
@@ -75,7 +80,8 @@ type books struct {
 // sides, because nobody knows. Reservations are another matter: the books hold
 // them on both sides until the source proves its memory released.
 func newBooks(view fleet.View, model predictor.Model, par Par) *books {
-	b := &books{byHost: map[fleet.HostID]*site{}, byID: map[fleet.WorkloadID]*load{}, modelName: model.Name(), calendar: calendarOf(view)}
+	b := &books{byHost: map[fleet.HostID]*site{}, byID: map[fleet.WorkloadID]*load{}, model: model, modelName: model.Name(),
+		nowTick: fleet.TickOf(view.Now), calendar: calendarOf(view)}
 	for _, h := range view.Hosts {
 		s := &site{HostView: h, current: known(h.Usage.CPU), dayMean: known(h.Foreign.CPU)}
 		b.sites = append(b.sites, s)
@@ -94,9 +100,9 @@ func newBooks(view fleet.View, model predictor.Model, par Par) *books {
 			l.lease = &view.Leases[i]
 		}
 	}
-	nowTick := fleet.TickOf(view.Now)
 	par(len(b.loads), func(i int) {
-		b.loads[i].forecast(model, nowTick)
+		b.loads[i].forecast(model, b.nowTick)
+		b.loads[i].readParts(b.nowTick)
 		b.bend(b.loads[i])
 	})
 	for _, l := range b.loads {
@@ -109,6 +115,7 @@ func newBooks(view fleet.View, model predictor.Model, par Par) *books {
 			blocks[j] = l.block
 		}
 		s.demand = predictor.Sum(known(s.Foreign.CPU), blocks)
+		b.watch(s)
 	})
 	return b
 }
@@ -125,11 +132,17 @@ func (b *books) place(l *load) {
 		default:
 			if here != nil {
 				here.current = max(here.current-known(l.Usage.CPU), 0)
+				for i := range beside {
+					here.uses[i].current -= l.parts[i].now // before what is used is added
+				}
 			}
 			here = nil
 		}
 		if there != nil {
 			there.current += known(l.Usage.CPU)
+			for i := range beside {
+				there.uses[i].current += l.parts[i].now
+			}
 		}
 	}
 	for _, s := range []*site{here, there} {
@@ -200,4 +213,5 @@ func (b *books) shift(l *load, from, to *site) {
 	to.current += known(l.Usage.CPU)
 	to.booked += int64(known(l.Reservation.Memory))
 	to.incoming = to.incoming.Add(l.Reservation)
+	b.shiftUses(l, from, to)
 }

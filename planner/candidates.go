@@ -86,7 +86,7 @@ func (p *pass) candidates(s *site, c fleet.Contention) (ranked []candidate, excl
 		}
 		ranked = append(ranked, candidate{load: l})
 	}
-	shortage := p.shortage(s, c)
+	shortage := p.shortage(s, s.of(c.Resource), c)
 	p.par(len(ranked), func(i int) { p.scoreCandidate(&ranked[i], s, c, shortage) })
 	for _, r := range ranked {
 		if r.removed < minRemoved {
@@ -107,15 +107,15 @@ func (p *pass) candidates(s *site, c fleet.Contention) (ranked []candidate, excl
 // of the last day is taken to return to it), so that the workload that leaves is
 // large enough for the host to stay below the line, not just to get there: a
 // host relieved by the least possible would be the next one to cross it.
-func (p *pass) shortage(s *site, c fleet.Contention) []float64 {
-	if c.Resource == fleet.Memory {
-		return []float64{max(float64(s.booked-c.Allocatable), 0)}
+func (p *pass) shortage(s *site, u use, c fleet.Contention) []float64 {
+	if p.books.isBooked(c) {
+		return []float64{max(float64(u.booked-c.Allocatable), 0)}
 	}
-	out := []float64{max(s.current-float64(c.Allocatable), 0)}
+	out := []float64{max(u.current-float64(c.Allocatable), 0)}
 	level := float64(p.strictQuantile()) / 1000
-	for _, step := range p.steps(s) {
-		raise := max(s.dayMean-s.demand.Centre(step), 0)
-		out = append(out, max(s.demand.Quantile(step, level)+raise-float64(c.Allocatable), 0))
+	for _, step := range p.stepsOf(s, u.demand) {
+		raise := max(u.dayMean-u.demand.Centre(step), 0)
+		out = append(out, max(u.demand.Quantile(step, level)+raise-float64(c.Allocatable), 0))
 	}
 	return out
 }
@@ -124,12 +124,7 @@ func (p *pass) shortage(s *site, c fleet.Contention) []float64 {
 // workload that clears the breach beats all that do not; among those, the
 // smallest, least important, most tolerant and cheapest goes.
 func (p *pass) scoreCandidate(r *candidate, s *site, c fleet.Contention, shortage []float64) {
-	without := *s
-	without.demand = s.demand.Remove(r.block)
-	without.current = max(s.current-known(r.Usage.CPU), 0)
-	without.dayMean = max(s.dayMean-r.dayMean, 0)
-	without.booked = s.booked - int64(known(r.Reservation.Memory))
-	left := p.shortage(&without, c)
+	left := p.shortage(s, p.books.without(s.of(c.Resource), r.load, c.Resource), c)
 	var before, after float64
 	for i := range shortage {
 		before, after = before+shortage[i], after+left[i]
@@ -140,7 +135,7 @@ func (p *pass) scoreCandidate(r *candidate, s *site, c fleet.Contention, shortag
 	cost := p.predict(r.load, s, nil)
 	r.parts = []fleet.ScorePart{
 		{Name: "contention removed", Value: weightRemoved * r.removed},
-		{Name: "size", Value: -weightSize * r.shareOf(c)},
+		{Name: "size", Value: -weightSize * r.shareOf(c, p.books.isBooked(c))},
 		{Name: "priority", Value: -weightPriority * float64(r.Priority) / (halfPriority + abs(float64(r.Priority)))},
 		{Name: "tolerance", Value: weightTolerance * float64(r.Tolerance) / 1000},
 		{Name: "migration cost", Value: -weightCost * saturating(cost.Duration, halfCost)},
@@ -153,10 +148,12 @@ func (p *pass) scoreCandidate(r *candidate, s *site, c fleet.Contention, shortag
 }
 
 // shareOf is how much of the host the workload is.
-func (r *candidate) shareOf(c fleet.Contention) float64 {
+func (r *candidate) shareOf(c fleet.Contention, booked bool) float64 {
 	amount := r.dayMean
-	if c.Resource == fleet.Memory {
+	if i := besideAt(c.Resource); booked {
 		amount = known(r.Reservation.Memory)
+	} else if i >= 0 {
+		amount = r.load.parts[i].dayMean
 	}
 	if c.Allocatable <= 0 {
 		return 1

@@ -36,6 +36,7 @@ func (p *pass) terms(l *load) scorer.Terms {
 func (p *pass) destinations(l *load, terms scorer.Terms) ([]fleet.Score, []fleet.Exclusion) {
 	candidates := make([]scorer.Candidate, len(p.books.sites))
 	from := p.books.byHost[l.Owner]
+	defer p.books.keepBlocks(l)()
 	p.par(len(candidates), func(i int) {
 		s := p.books.sites[i]
 		c := scorer.Candidate{Host: s.HostView, Incoming: s.incoming}
@@ -53,6 +54,9 @@ func (p *pass) destinations(l *load, terms scorer.Terms) ([]fleet.Score, []fleet
 		why := p.bounds.full(l.Owner, r.Host)
 		if why == "" && !terms.Advisory {
 			why = p.unsheltered(l, p.books.byHost[r.Host])
+		}
+		if why == "" && !terms.Advisory {
+			why = p.crowded(l, p.books.byHost[r.Host], terms)
 		}
 		if why != "" {
 			excluded = append(excluded, fleet.Exclusion{Host: r.Host, Workload: l.ID, Reason: why})

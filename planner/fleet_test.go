@@ -69,6 +69,7 @@ type trial struct {
 	load     map[fleet.WorkloadID]func(tick int64) float64 // millicores
 	moved    map[fleet.WorkloadID][]time.Time
 	pushed   map[fleet.WorkloadID]fleet.Vector // metrics of features
+	uses     map[fleet.WorkloadID][]*trialUse  // of resources beside cpu
 	tick     int64                             // the newest observed one
 }
 
@@ -77,7 +78,7 @@ func newTrial(policy fleet.Policy) *trial {
 		model: predictor.Baseline{}, past: map[fleet.WorkloadID][]float64{},
 		view:   fleet.View{Cluster: "test", Index: 1, TimeScale: 1, Policy: policy},
 		series: map[fleet.WorkloadID]*predictor.Series{}, reported: map[fleet.WorkloadID]fleet.Series{}, load: map[fleet.WorkloadID]func(int64) float64{},
-		moved: map[fleet.WorkloadID][]time.Time{}, pushed: map[fleet.WorkloadID]fleet.Vector{}, tick: fleet.TickOf(start) - 1,
+		moved: map[fleet.WorkloadID][]time.Time{}, pushed: map[fleet.WorkloadID]fleet.Vector{}, uses: map[fleet.WorkloadID][]*trialUse{}, tick: fleet.TickOf(start) - 1,
 	}
 }
 
@@ -106,6 +107,9 @@ func (f *trial) advance(n int) {
 		for _, w := range f.view.Workloads {
 			value := min(f.load[w.ID](f.tick), ownLimit(w))
 			f.past[w.ID] = append(f.past[w.ID], value)
+			for _, u := range f.uses[w.ID] {
+				u.past = append(u.past, u.load(f.tick))
+			}
 			if f.model == (predictor.Baseline{}) {
 				f.series[w.ID].Observe(f.tick, value)
 			}
@@ -136,6 +140,7 @@ func (f *trial) refresh() {
 		} else {
 			w.Series = []fleet.Series{reportYesterday(w.ID, f.tick, past)}
 		}
+		f.reportUses(w)
 		h := at[w.Owner]
 		h.Held, h.Usage = h.Held.Add(w.Reservation), h.Usage.Add(w.Usage)
 	}

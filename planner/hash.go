@@ -62,6 +62,9 @@ func appendSeries(b []byte, s fleet.Series) []byte {
 	if s.Together != "" {
 		b = append(binary.AppendUvarint(append(b, 1), uint64(len(s.Together))), s.Together...)
 	}
+	if len(s.Rows) > 0 {
+		b = append(binary.AppendUvarint(append(b, 2), uint64(len(s.Rows))), s.Rows...)
+	}
 	return appendBands(b, s.Bands)
 }
 

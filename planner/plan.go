@@ -126,16 +126,17 @@ func (p *pass) forecasts() []fleet.Forecast {
 		levels = append(levels, q)
 		slices.Sort(levels)
 	}
-	out := make([]fleet.Forecast, len(p.books.sites))
+	out := make([][]fleet.Forecast, len(p.books.sites))
 	p.par(len(out), func(i int) {
 		s := p.books.sites[i]
-		out[i] = s.demand.Forecast(string(s.ID), fleet.CPU, levels, p.books.modelName)
+		out[i] = append([]fleet.Forecast{p.foreseen(s, fleet.CPU, s.demand, levels)}, p.usesForeseen(s, levels)...)
 	})
-	return out
+	return slices.Concat(out...)
 }
 
-// contentions lists, by host and resource, what is or will be short: cpu by
-// forecast, memory by what is reserved.
+// contentions lists, by host and resource, what is or will be short: cpu, network
+// and disk by forecast, memory by what is reserved and, where more may be booked than
+// there is, by the forecast of what is used.
 func (p *pass) contentions() []fleet.Contention {
 	found := make([][]fleet.Contention, len(p.books.sites))
 	tick := fleet.TickOf(p.view.Now)
@@ -147,12 +148,15 @@ func (p *pass) contentions() []fleet.Contention {
 		if c, ok := p.books.calendar.Contention(s.Host, fleet.CPU, s.demand, tick, s.current, p.view.Policy); ok {
 			found[i] = append(found[i], c)
 		}
-		if allocatable := s.Allocatable().Memory; allocatable != fleet.Unknown && s.booked > allocatable {
+		allocatable := s.Allocatable().Memory
+		overbooked := allocatable != fleet.Unknown && s.booked > allocatable
+		if overbooked {
 			found[i] = append(found[i], fleet.Contention{
 				Host: s.ID, Zone: s.Zone, Resource: fleet.Memory, Probability: 1, Now: true,
 				Breach: fleet.TickStart(tick), Demand: float64(s.booked), Allocatable: allocatable,
 			})
 		}
+		found[i] = append(found[i], p.usesShort(s, overbooked)...)
 	})
 	return slices.Concat(found...)
 }
@@ -228,11 +232,14 @@ func (p *pass) closeness(s *site) (closeness, bool) {
 
 // steps lists the steps of a host's demand that lie within the horizon, from
 // the running tick on: the same that predictor.Contention looks at.
-func (p *pass) steps(s *site) []int {
+func (p *pass) steps(s *site) []int { return p.stepsOf(s, s.demand) }
+
+// stepsOf are those of the host's demand of any resource.
+func (p *pass) stepsOf(s *site, demand predictor.Demand) []int {
 	tick := fleet.TickOf(p.view.Now)
 	var out []int
 	for step := 1; step <= predictor.Steps; step++ {
-		lead := s.demand.Tick() + int64(step) - tick
+		lead := demand.Tick() + int64(step) - tick
 		if len(s.members) == 0 {
 			lead = int64(step)
 		}

@@ -379,6 +379,7 @@ func TestInputHash(t *testing.T) {
 		"feature":   func(v *fleet.View) { v.Workloads[0].Series[0].Features[3]++ },
 		"residual":  func(v *fleet.View) { v.Workloads[0].Series[0].Residuals[0].Errors[0]++ },
 		"no series": func(v *fleet.View) { v.Workloads[0].Series = nil },
+		"rows":      func(v *fleet.View) { v.Workloads[0].Series[0].Rows = []byte{1} },
 		"bands":     func(v *fleet.View) { v.Workloads[0].Series[0].Bands = &fleet.Bands{Model: "m"} },
 	} {
 		f.refresh()

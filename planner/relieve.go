@@ -70,14 +70,14 @@ const (
 	shortPatience = int64(time.Hour / fleet.Tick)
 )
 
-// noise says why a shortage of cpu may be noise and is only watched, "" when it is
+// noise says why a shortage in use may be noise and is only watched, "" when it is
 // to be acted upon. With stationary load near the line, usage and forecast cross it
 // now and then by a few percent. The headroom measures that, since it is how far
 // below the line a host stands that was relieved.
 func (p *pass) noise(s *site, c fleet.Contention, streak fleet.BreachStreak) string {
 	headroom := p.view.Policy.Headroom
 	switch above := p.above(c); {
-	case c.Resource != fleet.CPU || streak.Passes >= patience:
+	case p.books.isBooked(c) || streak.Passes >= patience:
 	case above < headroom && streak.Passes < patience:
 		return fmt.Sprintf("that is less than %s (headroom) above the line and may be noise: it is watched for two days (%s)",
 			scorer.Percent(headroom), streakText(streak.Passes, patience))
@@ -91,11 +91,11 @@ func (p *pass) noise(s *site, c fleet.Contention, streak fleet.BreachStreak) str
 // rises says whether the host's demand is foretold to grow by more than the
 // headroom.
 func (p *pass) rises(s *site, c fleet.Contention) bool {
-	highest := 0.0
-	for _, step := range p.steps(s) {
-		highest = max(highest, s.demand.Centre(step))
+	highest, u := 0.0, s.of(c.Resource)
+	for _, step := range p.stepsOf(s, u.demand) {
+		highest = max(highest, u.demand.Centre(step))
 	}
-	return (highest-s.current)*1000 >= float64(p.view.Policy.Headroom)*float64(c.Allocatable)
+	return (highest-u.current)*1000 >= float64(p.view.Policy.Headroom)*float64(c.Allocatable)
 }
 
 // above is how far above the line the demand is, in thousandths of the line.
@@ -211,13 +211,14 @@ func (p *pass) timing(l *load, from, to *site, c fleet.Contention) timing {
 // lasts says whether the breach is still there at the end of the horizon, and
 // the move done by then.
 func (p *pass) lasts(s *site, c fleet.Contention, done time.Time) bool {
-	steps := p.steps(s)
+	demand := s.of(c.Resource).demand
+	steps := p.stepsOf(s, demand)
 	if len(steps) == 0 {
 		return false
 	}
 	last := steps[len(steps)-1]
-	end := fleet.TickStart(s.demand.Tick() + int64(last))
-	return !done.After(end) && s.demand.Quantile(last, quantile(p.view.Policy)) > float64(c.Allocatable)
+	end := fleet.TickStart(demand.Tick() + int64(last))
+	return !done.After(end) && demand.Quantile(last, quantile(p.view.Policy)) > float64(c.Allocatable)
 }
 
 // loadTime is how much load time passes during a machine duration.

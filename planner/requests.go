@@ -153,6 +153,9 @@ func (p *pass) leave(l *load, d fleet.Decision, why string, host fleet.HostID, z
 		if warning := scorer.Warning(c, terms); warning != "" {
 			d.Reason += "; against the forecast: " + warning
 		}
+		if warning := p.crowded(l, to, terms); warning != "" {
+			d.Reason += "; against the forecast: " + warning
+		}
 		if warning := p.unsheltered(l, to); warning != "" {
 			d.Reason += "; against the reserve: " + warning
 		}

@@ -263,7 +263,10 @@ func (p *pass) misfit(l *load, from, to *site, terms scorer.Terms) string {
 		return ""
 	}
 	p.fillCandidate(&c, l, from, to, terms)
-	return scorer.Warning(c, terms)
+	if why := scorer.Warning(c, terms); why != "" {
+		return why
+	}
+	return p.crowded(l, to, terms)
 }
 
 // remaining is what the move to a standby still takes: one refresh and what is written

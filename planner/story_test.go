@@ -116,6 +116,13 @@ func TestStories(t *testing.T) {
 				h.Zone = a.text("zone", "z1")
 				h.Bandwidth = int64(a.number("link", 1024)) << 20
 				h.Overbooked = a.text("overbooked", "no") == "yes"
+				if mib := a.number("net", 0); mib > 0 { // a second
+					h.Capacity.Net = int64(mib) << 20
+				}
+				if mib := a.number("disk", 0); mib > 0 {
+					h.Capacity.Disk = int64(mib) << 20
+				}
+				h.Overcommit.Memory = int64(1000 * a.number("overcommit", 1))
 				must(d, t, h.State.UnmarshalText([]byte(a.text("state", "active"))))
 				must(d, t, h.Liveness.UnmarshalText([]byte(a.text("liveness", "alive"))))
 				return ""
@@ -125,6 +132,11 @@ func TestStories(t *testing.T) {
 				w.Pinned = a.text("pinned", "no") == "yes"
 				w.ManagedBy = a.text("managed-by", "")
 				w.Copies = a.text("copies", "no") == "yes"
+				for _, r := range beside { // in GiB, and MiB a second
+					if d.HasArg("use-" + string(r)) {
+						f.use(w.ID, r, pattern(a.text("use-"+string(r), ""), a.duration("for", 2*time.Hour)))
+					}
+				}
 				return ""
 			case "change": // a host in the middle of the story
 				for i := range f.view.Hosts {

@@ -176,7 +176,8 @@ func excess(v fleet.View, at map[fleet.WorkloadID]fleet.HostID) []int {
 // reason and a score that adds up, and the same input gives the same bytes.
 func TestWhatIfIsSafeAtEveryStep(t *testing.T) {
 	steps := map[Objective]int{}
-	rapid.Check(t, func(t *rapid.T) {
+	stepless := func(o Objective) bool { return steps[o] == 0 }
+	property := func(t *rapid.T) {
 		v := drawView(t)
 		goal := drawGoal(t, v)
 		out, err := WhatIf(v, goal)
@@ -251,12 +252,18 @@ func TestWhatIfIsSafeAtEveryStep(t *testing.T) {
 		if goal.Objective == Relieve && goal.Minimise != MinimiseMaxLoad && !draining && len(v.Rules) == 0 && len(goal.Drain) == 0 && out.After.Overloaded > out.Before.Overloaded {
 			t.Fatalf("relief overloads: %+v -> %+v\n%s\n%s", out.Before, out.After, asJSON(t, v), asJSON(t, out))
 		}
-	})
+	}
+	rapid.Check(t, property)
 	if testing.Short() {
 		return // a fifth of the fleets: some goal may go without a step
 	}
+	for range 4 { // one goal in hundreds goes without a step in a hundred fleets
+		if slices.ContainsFunc(Objectives(), stepless) {
+			rapid.Check(t, property)
+		}
+	}
 	for _, o := range Objectives() {
-		if steps[o] == 0 {
+		if stepless(o) {
 			t.Errorf("no drawn fleet made a step for %s: the property tests nothing of it", o)
 		}
 	}

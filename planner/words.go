@@ -44,7 +44,7 @@ func streakText(passes, hold int64) string { return fmt.Sprintf("%d of %d passes
 func (b *books) contentionText(c fleet.Contention, policy fleet.Policy) string {
 	host := b.label(c.Host)
 	switch {
-	case c.Resource == fleet.Memory:
+	case b.isBooked(c):
 		return fmt.Sprintf("%s has %s of memory booked and %s to give", host, amountText(c.Resource, c.Demand), amountText(c.Resource, float64(c.Allocatable)))
 	case c.Now:
 		return fmt.Sprintf("%s is contended now: %s needed of %s of %s", host, amountText(c.Resource, c.Demand), amountText(c.Resource, float64(c.Allocatable)), c.Resource)

@@ -71,7 +71,7 @@ func Backtest(values []float64, from int, model Model) Report {
 
 // quantiles of a block on its own, at the levels of a backtest.
 func (b Block) quantiles(step int) [len(backtestLevels)]float64 {
-	sorted := sortedAmounts(b.scenarios, step)
+	sorted := b.sorted(step)
 	var out [len(backtestLevels)]float64
 	for i, level := range backtestLevels {
 		out[i] = quantileOf(sorted, level)

@@ -100,8 +100,7 @@ func (f *Foresight) bend(plain Block) (from, to [][]float64) {
 	var off [len(plainSteps)][LevelCount]float64
 	var own [Steps][LevelCount]float64
 	for k := range Steps {
-		sorted := slices.Clone(plain.scenarios[k][:])
-		slices.Sort(sorted)
+		sorted := plain.sorted(k + 1)
 		for q, level := range Levels {
 			own[k][q] = quantileOf(sorted, level)
 		}
@@ -160,7 +159,8 @@ func bent(b *fleet.Bands, step int, amount float64) float64 {
 // reactive is a block that repeats the newest value in every scenario: nothing is
 // foreseen, so only what is full now can be acted upon.
 func reactive(s fleet.Series) Block {
-	b := Block{tick: s.Tick, scenarios: new([Steps][Window]int64)}
+	b := Block{tick: s.Tick}
+	var all scenarios
 	now := 0.0
 	if Readable(s) {
 		now = sane(float64(s.Features[FeatureLags]))
@@ -169,8 +169,9 @@ func reactive(s fleet.Series) Block {
 	for k := range Steps {
 		b.centres[k] = amount
 		for i := range Window {
-			b.scenarios[k][i] = amount
+			all[k][i] = amount
 		}
 	}
+	b.keep(&all)
 	return b
 }

@@ -3,6 +3,7 @@ package predictor
 import (
 	"hash/fnv"
 	"math"
+	"math/bits"
 
 	"github.com/placed-dev/placed/fleet"
 )
@@ -21,10 +22,43 @@ const minResiduals = 3 * Steps
 // Block is the demand of one series in every scenario: what it would use at each
 // step if its errors of one past tick came again. It is computed once per pass
 // and then added to or removed from any number of hypothetical hosts.
+//
+// A pass over ten thousand workloads holds as many blocks, so their amounts take
+// four bytes: scenario i of step k is amounts[k][i] << shift. Amounts of cpu are
+// never shifted, larger ones are right to the 31st bit.
 type Block struct {
-	tick      int64
-	centres   [Steps]int64
-	scenarios *[Steps][Window]int64
+	tick    int64
+	centres [Steps]int64
+	amounts *[Steps][Window]uint32 // nil = nothing
+	shift   uint8
+}
+
+// scenarios are amounts that are still being worked out.
+type scenarios [Steps][Window]int64
+
+// keep packs the scenarios into the block.
+func (b *Block) keep(s *scenarios) {
+	most := int64(0)
+	for k := range s {
+		for _, v := range s[k] {
+			most = max(most, v)
+		}
+	}
+	b.shift = uint8(max(bits.Len64(uint64(most))-32, 0))
+	b.amounts = new([Steps][Window]uint32)
+	for k := range s {
+		for i, v := range s[k] {
+			b.amounts[k][i] = uint32(v >> b.shift)
+		}
+	}
+}
+
+// row are the amounts of one step (0 = the next tick).
+func (b *Block) row(k int) (out [Window]int64) {
+	for i, v := range b.amounts[k] {
+		out[i] = int64(v) << b.shift
+	}
+	return out
 }
 
 // NewBlock forecasts one series with the model. The scenario of age a uses the
@@ -41,7 +75,8 @@ func NewBlock(s fleet.Series, model Model) Block {
 	if s.Bands != nil && s.Bands.Reactive {
 		return reactive(s)
 	}
-	b := Block{tick: s.Tick, scenarios: new([Steps][Window]int64)}
+	b := Block{tick: s.Tick}
+	var all scenarios
 	var centres [Steps]float64
 	for k := range Steps {
 		if Readable(s) {
@@ -51,52 +86,50 @@ func NewBlock(s fleet.Series, model Model) Block {
 		}
 		b.centres[k] = quantise(centres[k])
 	}
-	if !b.spread(&centres, s) {
+	if !all.spread(&centres, s) {
 		errors := alignedErrors(s)
 		for k := range Steps {
 			for age := range Window {
-				b.scenarios[k][age] = quantise(centres[k] + errors[age][k])
+				all[k][age] = quantise(centres[k] + errors[age][k])
 			}
 		}
 	}
 	if s.Bands != nil && len(s.Bands.From) > 0 {
 		for k := range Steps {
-			b.bend(s.Bands, k)
+			b.centres[k] = quantise(bent(s.Bands, k, float64(b.centres[k])/fraction))
+			for i, amount := range all[k] {
+				all[k][i] = quantise(bent(s.Bands, k, float64(amount)/fraction))
+			}
 		}
 	}
+	b.keep(&all)
 	return b
 }
 
 // spread fills the scenarios of a series that has an error of every tick of its
 // last day, in order: nearly all have, and a fleet has ten thousand blocks of
 // 3,456 amounts each. False when it has not; alignedErrors then sorts it out.
-func (b *Block) spread(centres *[Steps]float64, s fleet.Series) bool {
-	if len(s.Residuals) != Window {
+func (all *scenarios) spread(centres *[Steps]float64, s fleet.Series) bool {
+	if residualCount(s) != Window {
 		return false
 	}
-	for i, r := range s.Residuals {
-		if r.Tick != s.Tick-int64(Window-1-i) || len(r.Errors) != Steps {
+	var buffer [Steps]float32
+	for i := range Window {
+		tick, errors := residualAt(s, i, &buffer)
+		if tick != s.Tick-int64(Window-1-i) || errors == nil {
 			return false
 		}
 		age := Window - 1 - i
-		for k, e := range (*[Steps]float32)(r.Errors) {
+		for k, e := range errors {
 			v := (centres[k]+float64(e))*fraction + 0.5
 			if v >= 1 && v < float64(maxAmount) {
-				b.scenarios[k][age] = int64(v)
+				all[k][age] = int64(v)
 				continue
 			}
-			b.scenarios[k][age] = quantise(centres[k] + saneError(float64(e)))
+			all[k][age] = quantise(centres[k] + saneError(float64(e)))
 		}
 	}
 	return true
-}
-
-// bend replaces the amounts of one step by those that the bands mean.
-func (b *Block) bend(bands *fleet.Bands, k int) {
-	b.centres[k] = quantise(bent(bands, k, float64(b.centres[k])/fraction))
-	for i, amount := range b.scenarios[k] {
-		b.scenarios[k][i] = quantise(bent(bands, k, float64(amount)/fraction))
-	}
 }
 
 // Readable says whether the features of a series have the layout of this build.
@@ -121,13 +154,15 @@ func alignedErrors(s fleet.Series) *[Window][Steps]float64 {
 	out := new([Window][Steps]float64)
 	var known [Window]bool
 	var own []*[Steps]float64
-	for _, r := range s.Residuals {
-		age := s.Tick - r.Tick
-		if age < 0 || age >= Window || len(r.Errors) != Steps || known[age] {
+	var buffer [Steps]float32
+	for i := range residualCount(s) {
+		tick, errors := residualAt(s, i, &buffer)
+		age := s.Tick - tick
+		if age < 0 || age >= Window || errors == nil || known[age] {
 			continue
 		}
 		known[age] = true
-		for k, e := range r.Errors {
+		for k, e := range errors {
 			out[age][k] = saneError(float64(e))
 		}
 		own = append(own, &out[age])

@@ -107,7 +107,7 @@ func changeShare(thousandths int64) float64 {
 // step times the load's factor. A block without events in reach is returned as it
 // is.
 func (c Calendar) Bend(b Block, w fleet.Workload, owner fleet.Host, r fleet.Resource) Block {
-	if b.scenarios == nil || len(c.entries) == 0 {
+	if b.amounts == nil || len(c.entries) == 0 {
 		return b
 	}
 	var factors [Steps]float64
@@ -119,13 +119,15 @@ func (c Calendar) Bend(b Block, w fleet.Workload, owner fleet.Host, r fleet.Reso
 	if !bent {
 		return b
 	}
-	out := Block{tick: b.tick, scenarios: new([Steps][Window]int64)}
+	out := Block{tick: b.tick}
+	var all scenarios
 	for k, factor := range factors {
 		out.centres[k] = times(b.centres[k], factor)
-		for i, amount := range b.scenarios[k] {
-			out.scenarios[k][i] = times(amount, factor)
+		for i, amount := range b.row(k) {
+			all[k][i] = times(amount, factor)
 		}
 	}
+	out.keep(&all)
 	return out
 }
 

@@ -113,10 +113,10 @@ func TestCalendarBendsForecast(t *testing.T) {
 	if empty.Quantile(7, 0.9) != base.Quantile(7, 0.9) {
 		t.Error("a bent block does not leave a sum as it came")
 	}
-	if far := NewCalendar([]fleet.CalendarEntry{entry("far", fleet.LoadChanges, 500, 600, 500)}); far.Bend(plain, calendarWork, calendarHost, fleet.CPU).scenarios != plain.scenarios {
+	if far := NewCalendar([]fleet.CalendarEntry{entry("far", fleet.LoadChanges, 500, 600, 500)}); far.Bend(plain, calendarWork, calendarHost, fleet.CPU).amounts != plain.amounts {
 		t.Error("an event out of reach costs a copy")
 	}
-	if got := NewCalendar(nil).Bend(Block{}, calendarWork, calendarHost, fleet.CPU); got.scenarios != nil {
+	if got := NewCalendar(nil).Bend(Block{}, calendarWork, calendarHost, fleet.CPU); got.amounts != nil {
 		t.Error("nothing is bent into something")
 	}
 }

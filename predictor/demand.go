@@ -18,7 +18,7 @@ type Demand struct {
 	tick      int64
 	dated     bool // a member has given the tick
 	centres   [Steps]int64
-	scenarios *[Steps][Window]int64 // never changed once shared; nil = nothing
+	scenarios *scenarios // never changed once shared; nil = nothing
 }
 
 // Joint forecasts the sum of the series plus foreign, a load in base units that
@@ -34,7 +34,7 @@ func Joint(series []fleet.Series, foreign float64, model Model) Demand {
 // Sum adds blocks up. Its tick is the newest of theirs; a member that reported
 // last some ticks before is read that much further ahead.
 func Sum(foreign float64, blocks []Block) Demand {
-	d := Demand{scenarios: new([Steps][Window]int64)}
+	d := Demand{scenarios: new(scenarios)}
 	for _, b := range blocks {
 		if !d.dated || b.tick > d.tick {
 			d.tick, d.dated = b.tick, true
@@ -62,7 +62,7 @@ func (d Demand) Remove(b Block) Demand { return d.with(b, -1) }
 
 func (d Demand) with(b Block, sign int64) Demand {
 	out := d
-	out.scenarios = new([Steps][Window]int64)
+	out.scenarios = new(scenarios)
 	if d.scenarios != nil {
 		*out.scenarios = *d.scenarios
 	}
@@ -76,7 +76,7 @@ func (d Demand) with(b Block, sign int64) Demand {
 // accumulate adds a block where its ticks meet those of the demand: scenario i
 // of the demand is the errors of tick d.tick-i, step k its tick d.tick+k+1.
 func (d *Demand) accumulate(b Block, sign int64) {
-	if b.scenarios == nil {
+	if b.amounts == nil {
 		return
 	}
 	lag := int(max(min(d.tick-b.tick, Window), -Window))
@@ -87,12 +87,12 @@ func (d *Demand) accumulate(b Block, sign int64) {
 	for k := range Steps {
 		from := min(max(k+lag, 0), Steps-1)
 		d.centres[k] = addBounded(d.centres[k], sign*b.centres[from])
-		row, member := &d.scenarios[k], &b.scenarios[from]
+		row, member := &d.scenarios[k], &b.amounts[from]
 		for i := range Window {
 			// A member's newest error stands in where the demand is newer,
 			// its oldest where it is older: errors change slowly.
 			age := min(max(i-lag, 0), Window-1)
-			row[i] = addBounded(row[i], sign*member[age])
+			row[i] = addBounded(row[i], sign*(int64(member[age])<<b.shift))
 		}
 	}
 }
@@ -103,20 +103,20 @@ func (d *Demand) gather(b Block, lag int) {
 	for k := range Steps {
 		from := min(max(k+lag, 0), Steps-1)
 		d.centres[k] = addBounded(d.centres[k], b.centres[from])
-		row, member := &d.scenarios[k], &b.scenarios[from]
+		row, member := &d.scenarios[k], &b.amounts[from]
 		newer, older := max(lag, 0), max(-lag, 0)
-		addConstant(row[:newer], member[0])
-		addRow(row[newer:Window-older], member[older:Window-newer])
-		addConstant(row[Window-older:], member[Window-1])
+		addConstant(row[:newer], int64(member[0])<<b.shift)
+		addRow(row[newer:Window-older], member[older:Window-newer], b.shift)
+		addConstant(row[Window-older:], int64(member[Window-1])<<b.shift)
 	}
 }
 
 // addRow adds amounts that are not negative, so that a negative sum has wrapped
 // round.
-func addRow(row, amounts []int64) {
+func addRow(row []int64, amounts []uint32, shift uint8) {
 	amounts = amounts[:len(row)]
 	for i, amount := range amounts {
-		if row[i] += amount; row[i] < 0 {
+		if row[i] += int64(amount) << (shift & 63); row[i] < 0 {
 			row[i] = math.MaxInt64
 		}
 	}
@@ -183,13 +183,21 @@ func (d Demand) Forecast(of string, r fleet.Resource, levels []float64, model st
 	return f
 }
 
-func (d Demand) sorted(step int) []int64 { return sortedAmounts(d.scenarios, step) }
-
-func sortedAmounts(scenarios *[Steps][Window]int64, step int) []int64 {
-	if scenarios == nil {
+func (d Demand) sorted(step int) []int64 {
+	if d.scenarios == nil {
 		return nil
 	}
-	row := scenarios[index(step)]
+	row := d.scenarios[index(step)]
+	slices.Sort(row[:])
+	return row[:]
+}
+
+// sorted amounts of a block on its own, at a step (1..Steps).
+func (b Block) sorted(step int) []int64 {
+	if b.amounts == nil {
+		return nil
+	}
+	row := b.row(index(step))
 	slices.Sort(row[:])
 	return row[:]
 }

@@ -27,13 +27,13 @@ func TestBlockOfErrorsInAnyOrder(t *testing.T) {
 	for range 20 {
 		level := 3000 * r.Float64()
 		s := report("a", 900, func(tick int64) float64 { return max(level+2000*r.NormFloat64(), 0) })
-		inOrder, spare := NewBlock(s, Baseline{}), NewBlock(s, Baseline{})
+		inOrder, spare := NewBlock(s, Baseline{}), new(scenarios)
 		if !spare.spread(new([Steps]float64), s) {
 			t.Fatal("a day of errors is not taken as one")
 		}
 		r.Shuffle(len(s.Residuals), func(i, j int) { s.Residuals[i], s.Residuals[j] = s.Residuals[j], s.Residuals[i] })
 		shuffled := NewBlock(s, Baseline{})
-		if *shuffled.scenarios != *inOrder.scenarios || shuffled.centres != inOrder.centres {
+		if *shuffled.amounts != *inOrder.amounts || shuffled.shift != inOrder.shift || shuffled.centres != inOrder.centres {
 			t.Fatal("the order of the errors matters")
 		}
 		s.Residuals = s.Residuals[1:]
@@ -41,4 +41,26 @@ func TestBlockOfErrorsInAnyOrder(t *testing.T) {
 			t.Fatal("a day with a gap is taken as whole")
 		}
 	}
+}
+
+// What a block keeps of an amount is all of it up to 2^32, and right to the 31st bit
+// beyond; nothing rises.
+func TestBlockKeepsAmounts(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		most := rapid.Int64Range(0, maxAmount).Draw(t, "most") >> rapid.IntRange(0, 54).Draw(t, "smaller")
+		var all scenarios
+		for k := range Steps {
+			all[k][rapid.IntRange(0, Window-1).Draw(t, "place")] = rapid.Int64Range(0, most).Draw(t, "amount")
+		}
+		all[0][0] = most
+		var b Block
+		b.keep(&all)
+		for k := range Steps {
+			for i, kept := range b.row(k) {
+				if lost := all[k][i] - kept; lost < 0 || lost > most>>31 {
+					t.Fatalf("of %d, among at most %d, %d are kept", all[k][i], most, kept)
+				}
+			}
+		}
+	})
 }

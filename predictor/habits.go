@@ -279,11 +279,21 @@ func (t *trend) merge(o trend) {
 type Trend struct {
 	Level float64 // of the line in the middle of what was seen
 	Slope float64 // per day
-	// Error is the standard error of the slope, per day.
+	// Error is the standard error of the slope, per day; 0 while there are too few
+	// days for a slope.
 	Error float64
 }
 
-// line fits the peaks; with fewer than five days there is a level and no slope.
+// TrendDays is from how many days on a trend has a slope.
+const TrendDays = 5
+
+// Known says whether the trend has seen enough days to have a slope.
+func (t Trend) Known() bool { return t.Error > 0 }
+
+// leastError of a slope, so that a line that errs nowhere is not taken for none.
+const leastError = 1e-3
+
+// line fits the peaks; with fewer than TrendDays there is a level and no slope.
 func (t *trend) line() Trend {
 	if !(t.w > 0) {
 		return Trend{}
@@ -292,10 +302,10 @@ func (t *trend) line() Trend {
 	out := Trend{Level: my}
 	days := t.w * t.w / t.ww // how many days the weights stand for
 	sxx, sxy, syy := t.wxx/t.w-mx*mx, t.wxy/t.w-mx*my, t.wyy/t.w-my*my
-	if days < 5 || sxx < 1 {
+	if days < TrendDays || sxx < 1 {
 		return out
 	}
 	out.Slope = sxy / sxx
-	out.Error = math.Sqrt(max(syy-out.Slope*sxy, 0) / sxx / (days - 2))
+	out.Error = max(math.Sqrt(max(syy-out.Slope*sxy, 0)/sxx/(days-2)), leastError)
 	return out
 }

@@ -83,40 +83,57 @@ func readPacked(data []byte, out []float32, origin float32) {
 
 const (
 	packedVersion  = 1
+	packedShort    = 2 // residuals in eight bits
 	packedFeatures = 2 + 4 + packSize*FeatureCount
 	packedResidual = 2 + packSize*Steps
+	shortResidual  = 2 + packSize + Steps
 )
 
 // Packed moves the features and residuals of a series into its Packed bytes, for the
 // way to a voter: version, feature version, the newest value (float32), features;
 // per residual how many ticks it is older than the series (uint16) and its errors.
-// A series of another layout stays as it is.
+// Cpu has these in 16 bits each; the other resources, which share what room it leaves
+// in a report, in a scale of 16 bits and eight bits each: right to 0.4 % of the
+// residual's largest error. A series of another layout stays as it is.
 func Packed(s fleet.Series) fleet.Series {
 	if !Readable(s) {
 		return s
 	}
 	origin := s.Features[FeatureLags]
-	out := append(make([]byte, 0, packedFeatures+packedResidual*len(s.Residuals)), packedVersion, byte(s.FeatureVersion))
+	version := byte(packedVersion)
+	if s.Resource != fleet.CPU {
+		version = packedShort
+	}
+	out := append(make([]byte, 0, packedFeatures+packedResidual*len(s.Residuals)), version, byte(s.FeatureVersion))
 	out = appendPacked(appendFloat(out, origin), s.Features, origin)
 	for _, r := range s.Residuals {
 		age := s.Tick - r.Tick
 		if age < 0 || age >= Window || len(r.Errors) != Steps {
 			continue // no forecast reads it
 		}
-		out = appendPacked(binary.LittleEndian.AppendUint16(out, uint16(age)), r.Errors, 0)
+		out = binary.LittleEndian.AppendUint16(out, uint16(age))
+		if version == packedShort {
+			out = appendErrors(out, r.Errors)
+		} else {
+			out = appendPacked(out, r.Errors, 0)
+		}
 	}
 	s.Packed, s.Features, s.Residuals = out, nil, nil
 	return s
 }
 
-// Unpacked undoes Packed; a series that carries nothing packed is returned as it is.
+// Unpacked undoes Packed, and leaves what is in eight bits in Rows; a series that carries nothing packed is returned as it is.
 func Unpacked(s fleet.Series) (fleet.Series, error) {
 	if len(s.Packed) == 0 {
 		return s, nil
 	}
 	data := s.Packed
 	s.Packed = nil
-	if len(data) < packedFeatures || data[0] != packedVersion || data[1] != FeatureVersion || (len(data)-packedFeatures)%packedResidual != 0 {
+	row := packedResidual
+	if len(data) > 0 && data[0] == packedShort {
+		row = shortResidual
+	}
+	if len(data) < packedFeatures || data[0] != packedVersion && data[0] != packedShort || data[1] != FeatureVersion || (len(data)-packedFeatures)%row != 0 {
 		return s, fmt.Errorf("unpack the series of %s: %d bytes of a version that this build does not read: upgrade the voters first", s.Workload, len(data))
 	}
 	origin := math.Float32frombits(binary.LittleEndian.Uint32(data[2:]))
@@ -128,10 +145,46 @@ func Unpacked(s fleet.Series) (fleet.Series, error) {
 		}
 	}
 	s.Features, s.FeatureVersion = features, FeatureVersion
-	for rest := data[packedFeatures:]; len(rest) > 0; rest = rest[packedResidual:] {
-		r := fleet.Residual{Tick: s.Tick - int64(binary.LittleEndian.Uint16(rest)), Errors: make([]float32, Steps)}
+	for rest := data[packedFeatures:]; len(rest) > 0; rest = rest[row:] {
+		tick := s.Tick - int64(binary.LittleEndian.Uint16(rest))
+		if row == shortResidual {
+			s.Rows = append(binary.LittleEndian.AppendUint64(s.Rows, uint64(tick)), rest[2:row]...)
+			continue
+		}
+		r := fleet.Residual{Tick: tick, Errors: make([]float32, Steps)}
 		readPacked(rest[2:], r.Errors, 0)
 		s.Residuals = append(s.Residuals, r)
 	}
 	return s, nil
+}
+
+// largestShort is the largest number of eight bits; its negative is one, too.
+const largestShort = 127
+
+// appendErrors writes the errors of a residual as shares of the largest of them.
+func appendErrors(out []byte, errors []float32) []byte {
+	largest := float32(0)
+	for _, e := range errors {
+		if a := float32(math.Abs(float64(e))); a > largest {
+			largest = a
+		}
+	}
+	scale := pack(largest)
+	unit := unpack(scale) / largestShort
+	out = binary.LittleEndian.AppendUint16(out, scale)
+	for _, e := range errors {
+		share := int8(0)
+		if unit > 0 && e == e {
+			share = int8(max(min(math.Round(float64(e/unit)), largestShort), -largestShort))
+		}
+		out = append(out, byte(share))
+	}
+	return out
+}
+
+func readErrors(data []byte, out []float32) {
+	unit := unpack(binary.LittleEndian.Uint16(data)) / largestShort
+	for i := range out {
+		out[i] = float32(int8(data[packSize+i])) * unit
+	}
 }

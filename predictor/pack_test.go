@@ -51,19 +51,26 @@ func TestPackedSeriesForecastsAlike(t *testing.T) {
 	all := &SharedShifts{}
 	s, track := tracked(3, 11, nil, all)
 	exact := reported(s, track, all)
-	told, err := Unpacked(Packed(exact))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(told.Residuals) != len(exact.Residuals) || told.Residuals[5].Tick != exact.Residuals[5].Tick || !Readable(told) {
-		t.Fatalf("%d residuals became %d", len(exact.Residuals), len(told.Residuals))
-	}
-	a, b := Sum(0, []Block{NewBlock(exact, Baseline{})}), Sum(0, []Block{NewBlock(told, Baseline{})})
-	for step := 1; step <= Steps; step++ {
-		width := a.Quantile(step, 0.95) - a.Quantile(step, 0.5)
-		for _, level := range Levels {
-			if off := math.Abs(a.Quantile(step, level) - b.Quantile(step, level)); off > 0.02*width {
-				t.Errorf("step %d at %v: %v of a band of %v apart", step, level, off, width)
+	for _, r := range []fleet.Resource{fleet.CPU, fleet.Net} { // in 16 bits and in eight
+		exact.Resource = r
+		told, err := Unpacked(Packed(exact))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fifth := int64(0)
+		if residualCount(told) == len(exact.Residuals) {
+			fifth, _ = residualAt(told, 5, new([Steps]float32))
+		}
+		if fifth != exact.Residuals[5].Tick || !Readable(told) {
+			t.Fatalf("%s: %d residuals became %d", r, len(exact.Residuals), residualCount(told))
+		}
+		a, b := Sum(0, []Block{NewBlock(exact, Baseline{})}), Sum(0, []Block{NewBlock(told, Baseline{})})
+		for step := 1; step <= Steps; step++ {
+			width := a.Quantile(step, 0.95) - a.Quantile(step, 0.5)
+			for _, level := range Levels {
+				if off := math.Abs(a.Quantile(step, level) - b.Quantile(step, level)); off > 0.02*width {
+					t.Errorf("%s: step %d at %v: %v of a band of %v apart", r, step, level, off, width)
+				}
 			}
 		}
 	}
@@ -93,7 +100,10 @@ func TestPackedSeriesForecastsAlike(t *testing.T) {
 func FuzzUnpacked(f *testing.F) {
 	all := &SharedShifts{}
 	s, track := tracked(1, 10, nil, all)
-	f.Add(Packed(reported(s, track, all)).Packed)
+	told := reported(s, track, all)
+	for _, told.Resource = range []fleet.Resource{fleet.CPU, fleet.Disk} {
+		f.Add(Packed(told).Packed)
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		got, err := Unpacked(fleet.Series{Workload: "w", Packed: data})
 		if err != nil || len(data) == 0 {

@@ -26,6 +26,20 @@ func (d Demand) PeakExceeds(first, last int, limit float64) float64 {
 	return exceedsOf(peaks[:paths], limit)
 }
 
+// Excess returns by how much demand is expected to be above limit at a step
+// (1..Steps), in base units: the mean over all scenarios, most of which add nothing.
+func (d Demand) Excess(step int, limit float64) float64 {
+	if d.scenarios == nil {
+		return max(-limit, 0)
+	}
+	line := int64(min(max(limit, 0)*fraction, float64(maxAmount)))
+	sum := 0.0
+	for _, v := range &d.scenarios[index(step)] {
+		sum += float64(max(v-line, 0))
+	}
+	return sum / Window / fraction
+}
+
 // Shortfall returns, summed over the steps from first to last (1..Steps), the
 // mean share of demand that is above limit: 0.5 means that half of the demand of
 // one step, or a quarter of two, is expected to go unserved. With sign 1 the
@@ -33,7 +47,7 @@ func (d Demand) PeakExceeds(first, last int, limit float64) float64 {
 // looked at.
 func (d Demand) Shortfall(first, last int, limit float64, b Block, sign int64) float64 {
 	first, last = min(max(first, 1), Steps), min(max(last, 1), Steps)
-	if d.scenarios == nil && (sign <= 0 || b.scenarios == nil) {
+	if d.scenarios == nil && (sign <= 0 || b.amounts == nil) {
 		return 0
 	}
 	line := int64(min(max(limit, 0)*fraction, float64(maxAmount)))
@@ -45,32 +59,33 @@ func (d Demand) Shortfall(first, last int, limit float64, b Block, sign int64) f
 	for k := first - 1; k < last; k++ {
 		switch from := min(max(k+lag, 0), Steps-1); {
 		case d.scenarios == nil:
-			sum = shortfall(sum, nil, &b.scenarios[from], line, sign, lag)
-		case b.scenarios == nil || sign == 0:
+			sum = shortfall(sum, nil, b, from, line, sign, lag)
+		case b.amounts == nil || sign == 0:
 			for _, v := range &d.scenarios[k] {
 				if v > line {
 					sum += float64(v-line) / float64(v)
 				}
 			}
 		default:
-			sum = shortfall(sum, &d.scenarios[k], &b.scenarios[from], line, sign, lag)
+			sum = shortfall(sum, &d.scenarios[k], b, from, line, sign, lag)
 		}
 	}
 	return sum / Window
 }
 
-// shortfall adds to a sum the shares above the line of one step with a member
-// added or taken away.
-func shortfall(sum float64, row, member *[Window]int64, line, sign int64, lag int) float64 {
+// shortfall adds to a sum the shares above the line of one step with a step of a
+// block added or taken away.
+func shortfall(sum float64, row *[Window]int64, b Block, from int, line, sign int64, lag int) float64 {
+	member := &b.amounts[from]
 	if row == nil {
 		row = new([Window]int64)
 	}
 	if lag == 0 {
 		for i, v := range row {
 			if sign > 0 {
-				v = addBounded(v, member[i])
+				v = addBounded(v, int64(member[i])<<b.shift)
 			} else {
-				v -= member[i]
+				v -= int64(member[i]) << b.shift
 			}
 			if v > line {
 				sum += float64(v-line) / float64(v)
@@ -79,7 +94,7 @@ func shortfall(sum float64, row, member *[Window]int64, line, sign int64, lag in
 		return sum
 	}
 	for i, v := range row {
-		if v = addBounded(v, sign*member[min(max(i-lag, 0), Window-1)]); v > line {
+		if v = addBounded(v, sign*(int64(member[min(max(i-lag, 0), Window-1)])<<b.shift)); v > line {
 			sum += float64(v-line) / float64(v)
 		}
 	}

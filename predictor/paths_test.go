@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/placed-dev/placed/fleet"
 )
 
 // A demand is above the line somewhere in the hour at least as surely as at any
@@ -75,5 +77,32 @@ func TestShortfallIsThatOfTheSum(t *testing.T) {
 	}
 	if p := (Demand{}).PeakExceeds(1, 12, 10); p != 0 {
 		t.Errorf("an empty host exceeds its limit with probability %v", p)
+	}
+}
+
+// TestExcess: what is expected above a limit falls with it at the rate of the
+// probability of exceeding it, and is the mean demand above none.
+func TestExcess(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		d := Joint([]fleet.Series{UsageSeries("a", fleet.Net, 7, rapid.Float64Range(1, 1e9).Draw(rt, "a")),
+			UsageSeries("b", fleet.Net, 7, rapid.Float64Range(0, 1e9).Draw(rt, "b"))}, 0, Baseline{})
+		step := rapid.IntRange(1, Steps).Draw(rt, "step")
+		largest := d.Quantile(step, 0.99)
+		low := rapid.Float64Range(0, largest).Draw(rt, "low")
+		high := low + rapid.Float64Range(0, largest).Draw(rt, "more")
+		near, far := d.Excess(step, low), d.Excess(step, high)
+		if far > near || near < 0 || near-far > (high-low)*min(1, d.Exceeds(step, low)+2.0/Window)+2.0/fraction {
+			rt.Fatalf("above %v: %v, above %v: %v", low, near, high, far)
+		}
+		mean := 0.0
+		for _, v := range d.scenarios[step-1] {
+			mean += float64(v) / fraction / Window
+		}
+		if math.Abs(d.Excess(step, 0)-mean) > 1e-6*mean {
+			rt.Fatalf("above nothing: %v of %v", d.Excess(step, 0), mean)
+		}
+	})
+	if (Demand{}).Excess(1, 5) != 0 {
+		t.Error("nothing exceeds something")
 	}
 }

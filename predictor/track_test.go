@@ -2,6 +2,7 @@ package predictor
 
 import (
 	"bytes"
+	"cmp"
 	"math"
 	"slices"
 	"strings"
@@ -153,7 +154,7 @@ func TestBandsKeepTheirWord(t *testing.T) {
 	told.Bands = &f.Bands
 	block := NewBlock(told, Baseline{})
 	for i, step := range plainSteps {
-		sorted := sortedAmounts(block.scenarios, step)
+		sorted := block.sorted(step)
 		for q, level := range Levels {
 			want, got := f.Quantiles[bandHorizons[i]][q], quantileOf(sorted, level)
 			if math.Abs(got-want) > 0.02*want {
@@ -162,15 +163,13 @@ func TestBandsKeepTheirWord(t *testing.T) {
 		}
 	}
 	for k := range Steps {
-		// NewBlock of the same report, because sorting above was in place.
-		fresh := NewBlock(told, Baseline{})
 		order := make([]int, Window)
 		for i := range order {
 			order[i] = i
 		}
-		slices.SortStableFunc(order, func(a, b int) int { return int(plain.scenarios[k][a] - plain.scenarios[k][b]) })
+		slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(plain.amounts[k][a], plain.amounts[k][b]) })
 		for i := 1; i < Window; i++ {
-			if fresh.scenarios[k][order[i]] < fresh.scenarios[k][order[i-1]] {
+			if block.amounts[k][order[i]] < block.amounts[k][order[i-1]] {
 				t.Fatalf("step %d: what was larger is smaller now", k+1)
 			}
 		}
@@ -189,7 +188,7 @@ func TestBandsKeepTheirWord(t *testing.T) {
 	}
 	told.Bands = &closed.Bands
 	now := float64(told.Features[FeatureLags])
-	if b := NewBlock(told, Baseline{}); math.Abs(quantileOf(sortedAmounts(b.scenarios, Steps), 0.9)-now) > 1e-3*now {
+	if b := NewBlock(told, Baseline{}); math.Abs(quantileOf(b.sorted(Steps), 0.9)-now) > 1e-3*now {
 		t.Error("a reactive series foresees something")
 	}
 }

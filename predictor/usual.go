@@ -75,7 +75,7 @@ func Borrow(s fleet.Series, u *Usual, reservation int64) (fleet.Bands, bool) {
 		own/Steps, borrowTicks/Steps, u.Members, u.Kind)}
 	for k := range Steps {
 		usual := u.Quantiles(s.Tick+int64(k)+1, reservation)
-		sorted := sortedAmounts(plain.scenarios, k+1)
+		sorted := plain.sorted(k + 1)
 		from, to := make([]float64, LevelCount), make([]float64, LevelCount)
 		for q, level := range Levels {
 			from[q] = quantileOf(sorted, level)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,7 +13,7 @@ import (
 
 func newForecast() *cobra.Command {
 	var offline offlineForecast
-	cmd := asking("forecast [HOST]", "The demand the leader expects of one host, or of all; or forecasts of a file", cobra.MaximumNArgs(1), askForecast)
+	cmd := asking("forecast [HOST|WORKLOAD]", "The demand the leader expects of one host, of all, or of a workload; or forecasts of a file", cobra.MaximumNArgs(1), askForecast)
 	online := cmd.RunE
 	offline.flags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -33,17 +34,20 @@ func askForecast(cmd *cobra.Command, a *asker, c *api.Client, args []string) err
 	if len(args) == 1 {
 		host = args[0]
 	}
-	forecasts, _, err := c.Forecasts(cmd.Context(), host, a.query())
+	hosts, _, err := c.Hosts(cmd.Context(), a.query())
 	if err != nil {
 		return err
 	}
 	out := cmd.OutOrStdout()
-	if a.json {
-		return printJSON(out, forecasts)
+	if host != "" && !slices.ContainsFunc(hosts, func(h api.Host) bool { return h.ID == host || h.Name == host }) {
+		return forecastWorkload(cmd, a, c, host)
 	}
-	hosts, _, err := c.Hosts(cmd.Context(), a.query())
+	forecasts, _, err := c.Forecasts(cmd.Context(), host, a.query())
 	if err != nil {
 		return err
+	}
+	if a.json {
+		return printJSON(out, forecasts)
 	}
 	name := hostNames(hosts)
 	for _, f := range forecasts {
@@ -54,18 +58,32 @@ func askForecast(cmd *cobra.Command, a *asker, c *api.Client, args []string) err
 	return nil
 }
 
+// forecastWorkload shows what is foreseen of one workload, by resource.
+func forecastWorkload(cmd *cobra.Command, a *asker, c *api.Client, id string) error {
+	why, _, err := c.Why(cmd.Context(), id, a.query())
+	if err != nil {
+		return fmt.Errorf("%q is no host: as a workload: %w", id, err)
+	}
+	if a.json {
+		return printJSON(cmd.OutOrStdout(), why.Forecasts)
+	}
+	return printGates(cmd.OutOrStdout(), why.Category, why.Forecasts)
+}
+
 func printForecast(out io.Writer, f api.HostForecast, name func(string) string) error {
-	fmt.Fprintf(out, "%s %s, allocatable %.3f %s, model %s\n", name(f.Host), f.Resource, f.Allocatable, f.Unit, f.Model)
+	scale, unit := shownIn(f.Unit)
+	fmt.Fprintf(out, "%s %s, allocatable %.3f %s, model %s\n", name(f.Host), f.Resource, f.Allocatable/scale, unit, f.Model)
 	head := "AT"
 	for _, level := range f.Levels {
 		head += fmt.Sprintf("\tq%g", level)
 	}
-	err := table(out, head, func(w io.Writer) {
+	err := table(out, head+"\tP(SHORT)\tEXCESS", func(w io.Writer) {
 		for _, s := range f.Steps {
 			row := []string{s.T.UTC().Format("15:04:05")}
 			for _, v := range s.Quantiles {
-				row = append(row, fmt.Sprintf("%.3f", v))
+				row = append(row, fmt.Sprintf("%.3f", v/scale))
 			}
+			row = append(row, fmt.Sprintf("%.1f %%", 100*s.Over), fmt.Sprintf("%.3f", s.Excess/scale))
 			fmt.Fprintln(w, strings.Join(row, "\t"))
 		}
 	})

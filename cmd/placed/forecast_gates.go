@@ -25,7 +25,8 @@ func printGates(out io.Writer, category *api.WorkloadCategory, forecasts []api.W
 		}
 	}
 	for _, f := range forecasts {
-		fmt.Fprintf(out, "\nforecast of %s in %s, acted upon: %s\n", f.Resource, f.Unit, f.Model)
+		scale, unit := shownIn(f.Unit)
+		fmt.Fprintf(out, "\nforecast of %s in %s, acted upon: %s\n", f.Resource, unit, f.Model)
 		if f.Reason != "" {
 			fmt.Fprintf(out, "  %s\n", f.Reason)
 		}
@@ -37,7 +38,7 @@ func printGates(out io.Writer, category *api.WorkloadCategory, forecasts []api.W
 			for _, h := range f.Horizons {
 				row := []string{"  " + h.Horizon}
 				for _, v := range h.Quantiles {
-					if v < 1e-6 {
+					if v /= scale; v < 1e-6 {
 						v = 0 // the rest of a difference, not a load
 					}
 					row = append(row, fmt.Sprintf("%.3g", v))

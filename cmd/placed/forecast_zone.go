@@ -33,22 +33,27 @@ func forecastZone(cmd *cobra.Command, a *asker, c *api.Client, args []string) er
 	}
 	err = table(out, "ZONE\tRESOURCE\tHOSTS\tALLOCATABLE\tNOW\tDAY'S PEAK\tHOUR q.95\tP(FULL)\tGROWTH/DAY\tDAYS TO FULL", func(w io.Writer) {
 		for _, z := range zones {
-			scale, unit := 1.0, z.Unit
-			if unit == "bytes" {
-				scale, unit = 1<<30, "GiB"
-			}
-			hour, chance := "-", "-"
+			scale, unit := shownIn(z.Unit)
+			hour, chance, growth := "-", "-", "-"
 			if len(z.Hour) == len(z.Levels) && len(z.Hour) > 2 {
 				hour, chance = fmt.Sprintf("%.2f", z.Hour[2]/scale), fmt.Sprintf("%.1f %%", 100*z.Probability)
 			}
-			fmt.Fprintf(w, "%s\t%s\t%d\t%.2f %s\t%.2f\t%.2f\t%s\t%s\t%+.3f\t%s\n", z.Zone, z.Resource, z.Hosts, z.Allocatable/scale, unit,
-				z.Now/scale, z.Peak/scale, hour, chance, z.Growth/scale, daysText(z))
+			if z.GrowthKnown || z.HistoryNeeded == 0 {
+				growth = fmt.Sprintf("%+.3f", z.Growth/scale)
+			}
+			fmt.Fprintf(w, "%s\t%s\t%d\t%.2f %s\t%.2f\t%.2f\t%s\t%s\t%s\t%s\n", z.Zone, z.Resource, z.Hosts, z.Allocatable/scale, unit,
+				z.Now/scale, z.Peak/scale, hour, chance, growth, daysText(z))
 		}
 	})
 	if err != nil {
 		return err
 	}
 	for _, z := range zones {
+		if !z.Breach.IsZero() {
+			scale, unit := shownIn(z.Unit)
+			fmt.Fprintf(out, "%s is expected to be short of %s from %s on, by %.3f %s on average at the worst time\n", z.Zone, z.Resource,
+				z.Breach.UTC().Format("15:04:05"), z.Excess/scale, unit)
+		}
 		if z.Declared != 0 && z.Declared != 1 {
 			fmt.Fprintf(out, "in %s the calendar makes %s grow to %.3f of itself in 30 days\n", z.Zone, z.Resource, z.Declared)
 		}
@@ -67,15 +72,37 @@ func forecastZone(cmd *cobra.Command, a *asker, c *api.Client, args []string) er
 	return nil
 }
 
-// daysText shows a band of days: "41 (29 to 80)".
+// shownIn is what people read an amount in, and by what it is divided for that.
+func shownIn(unit string) (scale float64, name string) {
+	switch unit {
+	case "bytes":
+		return 1 << 30, "GiB"
+	case "bytes/s":
+		return 1 << 20, "MiB/s"
+	}
+	return 1, unit
+}
+
+// daysText shows a band of days: "41 (29 to 80)"; below two days it is in hours. Where
+// too few days were seen to tell, or the zone is full already, it says that.
 func daysText(z api.ZoneForecast) string {
 	show := func(d *float64) string {
-		if d == nil {
+		switch {
+		case d == nil:
 			return "never"
+		case *d < 2:
+			return fmt.Sprintf("%.0f h", 24**d)
 		}
 		return fmt.Sprintf("%.0f", *d)
 	}
-	if z.DaysToFull == nil && z.DaysEarly == nil {
+	switch {
+	case z.Now >= z.Allocatable:
+		return "full now"
+	case z.Peak >= z.Allocatable:
+		return "full at the day's peak"
+	case !z.GrowthKnown && z.HistoryNeeded > 0: // an older agent says neither
+		return fmt.Sprintf("needs %d days of history", z.HistoryNeeded)
+	case z.DaysToFull == nil && z.DaysEarly == nil:
 		return "not within a year"
 	}
 	return fmt.Sprintf("%s (%s to %s)", show(z.DaysToFull), show(z.DaysEarly), show(z.DaysLate))

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/placed-dev/placed/api"
+	"github.com/placed-dev/placed/fleet"
 )
 
 func newWhy() *cobra.Command {
@@ -32,7 +33,7 @@ func why(cmd *cobra.Command, a *asker, c *api.Client, args []string) error {
 		fmt.Fprintf(out, "\nmove %s  %s → %s  %s, %s\n", m.Lease, name(m.From), name(m.To), m.Type, m.Phase)
 		fmt.Fprintf(out, "  %s\n", m.Reason)
 		fmt.Fprintf(out, "  %d rounds, %.1f MiB, downtime %.1f ms, %.0f ms in all\n", m.RoundCount, float64(m.Bytes)/(1<<20), m.DowntimeMS, m.DurationMS)
-		if m.ContentionCame != nil {
+		if m.ContentionCame != nil && m.Type == fleet.Preemptive.String() {
 			fmt.Fprintf(out, "  the predicted contention came: %v\n", *m.ContentionCame)
 		}
 		for _, note := range m.Notes {

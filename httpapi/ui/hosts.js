@@ -154,7 +154,8 @@ function verdictOf(host, forecast) {
     const leave = isSet(forecast.leave_by) ? `, leave by ${loadClock(forecast.leave_by)}` : "";
     return { alarm: true, text: `short of ${c.resource} at ${loadClock(c.breach)} (${percent(c.probability)})${leave}` };
   }
-  if (!forecast || forecast.steps.length === 0) return { alarm: false, text: "no forecast yet" };
+  if (!forecast || forecast.steps.length === 0) return { alarm: false, text: host.allocatable[resource] == null ? `no ${resource} declared` : "no forecast yet" };
+  if (isSet(forecast.breach)) return { alarm: false, text: `may be short of ${resource} from ${loadClock(forecast.breach)} on (${percent(forecast.probability)}), by ${amount(forecast.unit, forecast.excess)} at the worst` };
   const minutes = (forecast.steps.length * forecast.tick_seconds) / 60;
   return { alarm: false, text: `enough for the next ${minutes} min` };
 }
