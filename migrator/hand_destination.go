@@ -66,33 +66,65 @@ func (m *Migrator) serveHand(ctx context.Context, s *session, o offer, h driver.
 	return nil
 }
 
-// copyEvery is the pace at which an arriving copy is looked at: it adds to the
-// downtime, half of it on average.
-const copyEvery = 10 * time.Millisecond
+// How often an arriving copy is looked at. What is not seen adds to the downtime, and
+// each look takes processor time from the move: where the driver hears of changes,
+// they are waited for, and then it is looked at without a pause for as long as the
+// hypervisor may take to finish.
+const (
+	copyEvery    = 10 * time.Millisecond
+	copyHeard    = 50 * time.Millisecond
+	copyStirred  = 2 * time.Millisecond
+	copySettling = 200 * time.Millisecond
+)
 
 // watchCopy lets the machine know what is seen here whenever it has changed, for
 // as long as the session lives.
 func (d *handDestination) watchCopy(ctx context.Context) {
 	rec := d.s.rec
+	var stirred <-chan struct{}
+	if u, ok := d.drv.(driver.Usher); ok {
+		stirred = u.Stirred(rec.Workload)
+	}
 	d.s.spawn(func() {
-		last, told := cutover.Absent, time.Time{}
-		for ; ctx.Err() == nil; pause(ctx, copyEvery) {
+		last, told, news, failed := cutover.Absent, time.Time{}, time.Time{}, 0
+		for ctx.Err() == nil {
 			look, cancel := context.WithTimeout(ctx, d.m.cfg.Effect)
 			c, err := d.m.observeHand(look, d.drv, rec)
 			cancel()
-			if err != nil {
-				pause(ctx, d.m.cfg.RecoverEvery)
-				continue
-			}
-			// Repeated now and then: a look that came too early changes
-			// nothing, and must not be the only one.
-			if now := d.m.cfg.Now(); c != last || now.Sub(told) >= d.m.cfg.RecoverEvery {
-				last, told = c, now
+			wait := copyEvery
+			switch now := d.m.cfg.Now(); {
+			case err != nil:
+				// Of a domain that changes just now there may be nothing to see; of
+				// a hypervisor that does not answer there is not for longer.
+				failed++
+				wait = min(copyEvery<<min(failed, 10), d.m.cfg.RecoverEvery)
+				d.s.log.Debug("cannot see what has arrived", "lease", string(rec.Lease), "error", err)
+			case c == cutover.Running:
 				d.s.notify(ctx, note{event: cutover.Event{Kind: cutover.Observed, Copy: c}})
-			}
-			if c == cutover.Running {
 				return
+			default:
+				failed = 0
+				// Repeated now and then: a look that came too early changes
+				// nothing, and must not be the only one.
+				if c != last || now.Sub(told) >= d.m.cfg.RecoverEvery {
+					last, told = c, now
+					d.s.notify(ctx, note{event: cutover.Event{Kind: cutover.Observed, Copy: c}})
+				}
+				if stirred != nil {
+					wait = copyHeard
+				}
+				if c == cutover.Incoming && now.Sub(news) < copySettling {
+					wait = copyStirred
+				}
 			}
+			timer := time.NewTimer(wait)
+			select {
+			case <-ctx.Done():
+			case <-stirred:
+				news = d.m.cfg.Now()
+			case <-timer.C:
+			}
+			timer.Stop()
 		}
 	})
 }

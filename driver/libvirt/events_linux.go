@@ -13,7 +13,10 @@ import (
 	"github.com/placed-dev/placed/fleet"
 )
 
-var _ driver.Herald = (*Driver)(nil)
+var (
+	_ driver.Herald = (*Driver)(nil)
+	_ driver.Usher  = (*Driver)(nil)
+)
 
 // A libvirtd that says nothing for silence, asked every keepalive, is taken for lost.
 const (
@@ -29,12 +32,7 @@ const (
 // subscription, before which events may have been missed.
 func (d *Driver) News() <-chan struct{} { return d.news }
 
-func (d *Driver) ring() {
-	select {
-	case d.news <- struct{}{}:
-	default: // nobody has looked since the last one: one look serves for both
-	}
-}
+func (d *Driver) ring() { wake(d.news) }
 
 // hear keeps a subscription to libvirt's events until ctx ends. It decides nothing:
 // an inventory follows each event, and goes on at its pace when there are none.
@@ -194,6 +192,7 @@ func (d *Driver) who(dom *libvirt.Domain) fleet.WorkloadID {
 func (d *Driver) lifecycle(_ *libvirt.Connect, dom *libvirt.Domain, e *libvirt.DomainEventLifecycle) {
 	d.ring()
 	id := string(d.who(dom))
+	d.stir(fleet.WorkloadID(id), e)
 	crashed := e.Event == libvirt.DOMAIN_EVENT_CRASHED ||
 		e.Event == libvirt.DOMAIN_EVENT_STOPPED && (libvirt.DomainEventStoppedDetailType(e.Detail) == libvirt.DOMAIN_EVENT_STOPPED_CRASHED ||
 			libvirt.DomainEventStoppedDetailType(e.Detail) == libvirt.DOMAIN_EVENT_STOPPED_FAILED)
@@ -209,18 +208,44 @@ func (d *Driver) rebooted(_ *libvirt.Connect, dom *libvirt.Domain) {
 	d.log.Info("a guest has rebooted", "workload", string(d.who(dom)))
 }
 
+// stir wakes up whoever moves the domain.
+func (d *Driver) stir(id fleet.WorkloadID, e *libvirt.DomainEventLifecycle) {
+	d.mu.Lock()
+	o, at := d.outs[id], d.doors[id]
+	d.mu.Unlock()
+	if o != nil && e.Event == libvirt.DOMAIN_EVENT_SUSPENDED {
+		wake(o.halt)
+	}
+	if at != nil {
+		wake(at.stirred)
+	}
+}
+
+func wake(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // it has not looked since the last time
+	}
+}
+
+// Stirred rings when the workload that is expected here has come or changed.
+func (d *Driver) Stirred(id fleet.WorkloadID) <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if at := d.doors[id]; at != nil {
+		return at.stirred
+	}
+	return nil
+}
+
 // iterated wakes the move up: its statistics are new.
 func (d *Driver) iterated(_ *libvirt.Connect, dom *libvirt.Domain, _ *libvirt.DomainEventMigrationIteration) {
 	id := d.who(dom)
 	d.mu.Lock()
 	o := d.outs[id]
 	d.mu.Unlock()
-	if o == nil {
-		return // not a move of ours
-	}
-	select {
-	case o.turn <- struct{}{}:
-	default:
+	if o != nil { // else it is not a move of ours
+		wake(o.turn)
 	}
 }
 

@@ -25,6 +25,8 @@ type door struct {
 	name  string // of the domain
 	uuid  string
 	needs needs
+	// stirred receives when libvirt has spoken of it.
+	stirred chan struct{}
 }
 
 // Expect makes the entrance. A domain of that name or UUID must not be here.
@@ -35,7 +37,7 @@ func (d *Driver) Expect(ctx context.Context, spec driver.Spec, token fleet.Token
 	if err := d.suits(ctx, spec); err != nil {
 		return wrap(spec.ID, "take over", err)
 	}
-	at := &door{token: token, dir: d.socketDir(spec.ID, token), name: spec.Settings["domain"], uuid: spec.Settings["uuid"]}
+	at := &door{stirred: make(chan struct{}, 1), token: token, dir: d.socketDir(spec.ID, token), name: spec.Settings["domain"], uuid: spec.Settings["uuid"]}
 	if n, known, err := readNeeds(spec); err == nil && known {
 		at.needs = n
 	}

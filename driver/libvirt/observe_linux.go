@@ -136,6 +136,8 @@ func (d *Driver) job(dom *libvirt.Domain, rest driver.State) (driver.State, erro
 		return rest, nil // not running (any more), so no job
 	case isCode(err, libvirt.ERR_NO_DOMAIN):
 		return "", driver.ErrNotFound
+	case isCode(err, libvirt.ERR_OPERATION_UNSUPPORTED):
+		return driver.Incoming, nil // the job is one that only its source tells of
 	case err != nil:
 		return "", err
 	case info.Type == libvirt.DOMAIN_JOB_NONE || info.Type == libvirt.DOMAIN_JOB_COMPLETED:

@@ -29,8 +29,25 @@ type outgoing struct {
 	// still is how long the CPUs had run when the move had stopped them; nil
 	// until then.
 	still map[int]uint64
-	// turn receives when another pass over the memory has begun.
-	turn chan struct{}
+	// turn receives when another pass over the memory has begun, halt when the move
+	// has stopped the CPUs.
+	turn, halt chan struct{}
+}
+
+// How often a move is looked at: libvirt's events say when it matters, and without
+// them it is seen a little later. To look at a domain takes processor time, which its
+// move needs.
+const (
+	moveEvery = 100 * time.Millisecond
+	haltEvery = 5 * time.Millisecond
+	// steerEvery is the pace of job statistics, which libvirt has anew once a second,
+	// and with each pass.
+	steerEvery = 250 * time.Millisecond
+	steerLeast = 50 * time.Millisecond
+)
+
+func newOutgoing() *outgoing {
+	return &outgoing{turn: make(chan struct{}, 1), halt: make(chan struct{}, 1)}
 }
 
 // endWait bounds how long an aborted job may take to end.
@@ -38,7 +55,7 @@ const endWait = 40 * time.Second
 
 // Send hands the workload over.
 func (d *Driver) Send(ctx context.Context, id fleet.WorkloadID, way driver.Way) error {
-	o := &outgoing{turn: make(chan struct{}, 1)}
+	o := newOutgoing()
 	d.mu.Lock()
 	d.outs[id] = o
 	d.mu.Unlock()
@@ -221,14 +238,14 @@ func (d *Driver) flags(n note, p MovePolicy) libvirt.DomainMigrateFlags {
 // follow watches the job until done says that it is over. When ctx ends it is
 // aborted, once: what becomes of it is then observed like everything else.
 func (d *Driver) follow(ctx context.Context, id fleet.WorkloadID, way driver.Way, n note, p MovePolicy, o *outgoing, done <-chan error) error {
-	// Job statistics come once a second; the end must be seen at once.
-	tick := time.NewTicker(10 * time.Millisecond)
+	tick := time.NewTicker(moveEvery)
 	defer tick.Stop()
 	began := time.Now()
 	control := newControl(p)
 	quit := ctx.Done()
 	var limit <-chan time.Time
-	var next, steered time.Time
+	var steered time.Time
+	turned := false
 	for {
 		select {
 		case err := <-done:
@@ -238,16 +255,20 @@ func (d *Driver) follow(ctx context.Context, id fleet.WorkloadID, way driver.Way
 			d.abort(id)
 		case <-limit:
 			return fmt.Errorf("the job does not end within %s of its abort", endWait)
-		case <-o.turn:
-			next = steered.Add(50 * time.Millisecond) // the last pass has told how it goes
-		case now := <-tick.C:
+		case <-o.halt:
+			tick.Reset(haltEvery)
 			d.stopped(id, n, o)
-			if now.Before(next) {
-				continue
-			}
-			next, steered = now.Add(250*time.Millisecond), now
-			d.steer(id, way, control, now.Sub(began), o)
+		case <-o.turn:
+			turned = true // the last pass has told how it goes
+		case <-tick.C:
+			d.stopped(id, n, o)
 		}
+		now := time.Now()
+		if since := now.Sub(steered); since < steerLeast || !turned && since < steerEvery {
+			continue
+		}
+		turned, steered = false, now
+		d.steer(id, way, control, now.Sub(began), o)
 	}
 }
 
