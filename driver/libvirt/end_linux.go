@@ -5,6 +5,7 @@ package libvirt
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	libvirt "libvirt.org/go/libvirt"
@@ -133,6 +134,12 @@ func (d *Driver) Leave(ctx context.Context, id fleet.WorkloadID, token fleet.Tok
 	})
 	if err != nil && !errors.Is(err, driver.ErrNotFound) && !isCode(err, libvirt.ERR_NO_DOMAIN) {
 		return wrap(id, "leave", err)
+	}
+	if ok && n.Token == token {
+		// Its room is only given back when it is there.
+		if err := n.Process.awaitEnd(ctx); err != nil {
+			return wrap(id, "leave", fmt.Errorf("its QEMU (process %d) is exiting and has not released its memory yet: %w", n.Process.PID, err))
+		}
 	}
 	return d.cfg.dropNote(id)
 }

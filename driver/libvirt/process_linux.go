@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -59,14 +60,11 @@ func (p process) open() (fd int, ok bool, err error) {
 	return fd, true, nil
 }
 
-// ended waits until the process has ended.
+// ended waits until the process has ended: its memory and files are released.
 func ended(ctx context.Context, fd int) error {
 	for {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 20)
-		if n > 0 && err == nil {
-			return nil
-		}
-		if err != nil && !errors.Is(err, unix.EINTR) {
+		done, err := endedWithin(fd, 20*time.Millisecond)
+		if done || err != nil {
 			return err
 		}
 		if ctx.Err() != nil {
@@ -75,16 +73,85 @@ func ended(ctx context.Context, fd int) error {
 	}
 }
 
+func endedWithin(fd int, limit time.Duration) (bool, error) {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(limit.Milliseconds()))
+	if errors.Is(err, unix.EINTR) {
+		err = nil
+	}
+	return n > 0 && err == nil, err
+}
+
+// gone waits until nothing of the process can run its program any more: it has ended,
+// or is about to. The kernel may take long to take back what it held, a second for
+// large guests, and the workload runs nowhere meanwhile.
+func gone(ctx context.Context, fd, pid int) error {
+	for {
+		if done, err := endedWithin(fd, time.Millisecond); done || err != nil {
+			return err
+		}
+		if exiting(pid) {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// pfExiting is the kernel's mark of a thread that has begun to exit (PF_EXITING in
+// include/linux/sched.h, shown in /proc/PID/stat, see proc(5)): no thread comes back
+// from there to its program.
+const pfExiting = 0x4
+
+// exiting says whether every thread of a process has ended or has begun to exit. The
+// caller holds a descriptor of the process, so that its number is not another's. One
+// thread may have begun another between the list and the look at it: so none may be
+// there afterwards that was not there before.
+func exiting(pid int) bool {
+	before, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		return false
+	}
+	seen := map[string]bool{}
+	for _, e := range before {
+		seen[e.Name()] = true
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/stat", pid, e.Name()))
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+			continue // it has ended since
+		}
+		_, rest, _ := strings.Cut(string(text), ") ")
+		fields := strings.Fields(rest)
+		if err != nil || len(fields) < 7 {
+			return false
+		}
+		flags, err := strconv.ParseUint(fields[6], 10, 64)
+		if err != nil || flags&pfExiting == 0 {
+			return false
+		}
+	}
+	after, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	for _, e := range after {
+		if !seen[e.Name()] {
+			return false
+		}
+	}
+	return err == nil && len(before) > 0
+}
+
 // endStill ends a QEMU that stands still: its CPUs' time must be what it was when
 // the move had stopped them. Then it is stopped, so that nothing can start its
 // CPUs any more, the time is compared once more, and only then it is killed. If
-// they have run, it goes on as if nothing had happened.
+// they have run, it goes on as if nothing had happened. What it held may be released
+// a little later.
 func endStill(ctx context.Context, p process, before map[int]uint64) error {
 	fd, ok, err := p.open()
 	if err != nil || !ok {
 		return err
 	}
 	defer unix.Close(fd)
+	if exiting(p.PID) {
+		return nil // libvirtd was first
+	}
 	if len(before) == 0 {
 		return errors.New("it is not known how long its CPUs had run when the move stopped them")
 	}
@@ -103,7 +170,7 @@ func endStill(ctx context.Context, p process, before map[int]uint64) error {
 	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("end process %d: %w", p.PID, err)
 	}
-	return ended(ctx, fd)
+	return gone(ctx, fd, p.PID)
 }
 
 var errRan = errors.New("its CPUs have run since the move had stopped them")
@@ -140,6 +207,16 @@ func awaitStopped(ctx context.Context, pid int) error {
 		}
 		time.Sleep(200 * time.Microsecond) // the kernel tells nobody when the last thread has stopped
 	}
+}
+
+// awaitEnd waits until the process has released what it held.
+func (p process) awaitEnd(ctx context.Context) error {
+	fd, ok, err := p.open()
+	if err != nil || !ok {
+		return err
+	}
+	defer unix.Close(fd)
+	return ended(ctx, fd)
 }
 
 // threads lists the thread numbers of a process with their names.

@@ -4,10 +4,14 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -43,6 +47,9 @@ func standIn(mode string) {
 		_, _ = unix.Read(fds[0], make([]byte, 1)) // for ever, on this thread
 	}()
 	<-ready
+	if mode == "write" {
+		writeOn()
+	}
 	if mode == "memory" {
 		for _, size := range []int{standInGuest, standInOwn} {
 			memory, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_POPULATE)
@@ -54,6 +61,28 @@ func standIn(mode string) {
 	}
 	os.Stdout.WriteString("ready\n")
 	select {}
+}
+
+// writeOn counts on in a file without a name, descriptor 100, from two threads, with
+// memory that takes a while to be taken back.
+func writeOn() {
+	fd, err := unix.MemfdCreate("word", 0)
+	if err != nil || unix.Dup2(fd, 100) != nil || unix.Ftruncate(100, 8) != nil {
+		os.Exit(2)
+	}
+	word, err := unix.Mmap(100, 0, 8, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	memory, err2 := unix.Mmap(-1, 0, standInGuest, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_POPULATE)
+	if err != nil || err2 != nil {
+		os.Exit(2)
+	}
+	held = append(held, word, memory)
+	for range 2 {
+		go func() {
+			for {
+				atomic.AddUint64((*uint64)(unsafe.Pointer(&word[0])), 1)
+			}
+		}()
+	}
 }
 
 // standInGuest and standInOwn are the bytes of a stand-in that plays a QEMU with
@@ -127,12 +156,64 @@ func TestEndStill(t *testing.T) {
 	if err := endStill(ctx, p, settledTimes(t, p.PID)); err != nil {
 		t.Fatal(err)
 	}
-	if p.alive() {
-		t.Error("it is said to have ended, and lives")
+	if err := p.awaitEnd(ctx); err != nil || p.alive() {
+		t.Errorf("it is said to be gone, and lives: %v", err)
 	}
 	if err := endStill(ctx, p, nil); err != nil {
 		t.Errorf("a process that is gone is ended already: %v", err)
 	}
+}
+
+// TestGone: what is exiting runs its program no more, though its memory is still being
+// taken back: the last word that it wrote into a shared file stays the last. A process
+// that runs, rests or is stopped is not exiting, and one whose end is waited for has
+// released everything.
+func TestGone(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	early := 0
+	for range 20 {
+		p := startStandIn(t, "write")
+		shared, err := os.OpenFile(fmt.Sprintf("/proc/%d/fd/100", p.PID), os.O_RDONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		word, err := unix.Mmap(int(shared.Fd()), 0, 8, unix.PROT_READ, unix.MAP_SHARED)
+		if err != nil {
+			t.Fatal(err)
+		}
+		read := func() uint64 { return atomic.LoadUint64((*uint64)(unsafe.Pointer(&word[0]))) }
+		fd, ok, err := p.open()
+		if err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		for began := read(); read() == began; { // it writes
+			runtime.Gosched()
+		}
+		if exiting(p.PID) {
+			t.Fatal("it runs")
+		}
+		if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := gone(ctx, fd, p.PID); err != nil {
+			t.Fatal(err)
+		}
+		last := read()
+		if done, _ := endedWithin(fd, 0); !done {
+			early++
+		}
+		if err := p.awaitEnd(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if now := read(); now != last {
+			t.Fatalf("it was said to be gone at %d, and went on to %d", last, now)
+		}
+		_ = unix.Close(fd)
+		_ = shared.Close()
+		_ = unix.Munmap(word)
+	}
+	t.Logf("%d of 20 were seen to be gone before they had ended", early)
 }
 
 // TestEndStillSpares: a process whose CPUs have run since is not ended and goes
