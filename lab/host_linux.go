@@ -232,12 +232,18 @@ func (h *Host) Spawn(name string, argv ...string) (pid int, err error) {
 
 const libvirtdPid = "/run/libvirt/libvirtd.pid"
 
-// StartLibvirtd starts the host's libvirtd and returns when it answers.
+// StartLibvirtd starts the host's libvirtd and returns when it answers. One that does
+// not come up is started again, as systemd would: what was killed just before may hold
+// the lock of its pid file until the kernel has ended it.
 func (h *Host) StartLibvirtd(ctx context.Context) error {
-	if _, err := h.Spawn("libvirtd", "libvirtd", "--listen", "-p", libvirtdPid); err != nil {
-		return err
-	}
 	return poll(ctx, patience, "libvirtd of "+h.Name, func() error {
+		running, err := h.Pids("libvirtd --listen")
+		if err == nil && len(running) == 0 {
+			_, err = h.Spawn("libvirtd", "libvirtd", "--listen", "-p", libvirtdPid)
+		}
+		if err != nil {
+			return err
+		}
 		out, err := exec.CommandContext(ctx, "virsh", "-c", h.URI(), "uri").CombinedOutput()
 		if err != nil {
 			text, _ := os.ReadFile(h.Path("/libvirtd.log"))

@@ -70,7 +70,7 @@ func (p *pass) destinations(l *load, terms scorer.Terms) ([]fleet.Score, []fleet
 // its mean of the last day is raised to it: a host that is looked at in a dip
 // would otherwise take what it cannot keep.
 func (p *pass) fillCandidate(c *scorer.Candidate, l *load, from, to *site, terms scorer.Terms) {
-	with := to.demand.Add(l.block)
+	with := to.demand.Join(l.block)
 	mean := to.dayMean + l.dayMean
 	raise := func(step int) float64 { return max(mean-with.Centre(step), 0) }
 	level := float64(terms.Quantile) / 1000
@@ -78,9 +78,9 @@ func (p *pass) fillCandidate(c *scorer.Candidate, l *load, from, to *site, terms
 		Of: string(to.ID), Resource: fleet.CPU, Tick: with.Tick(), Model: p.books.modelName,
 		Quantiles: []float64{level}, Steps: make([][]float64, predictor.Steps),
 	}
-	peak := 1
+	peak, amounts := 1, make([]float64, predictor.Steps)
 	for step := range predictor.Steps {
-		c.After.Steps[step] = make([]float64, 1)
+		c.After.Steps[step] = amounts[step : step+1 : step+1]
 		if with.Centre(step+1)+raise(step+1) > with.Centre(peak)+raise(peak) {
 			peak = step + 1
 		}

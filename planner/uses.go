@@ -206,11 +206,13 @@ func (p *pass) crowded(l *load, to *site, terms scorer.Terms) string {
 			continue
 		}
 		limit := float64(line) * float64(1000-terms.Headroom) / 1000
-		after := p.books.with(to.uses[i], l, i)
-		worst, at := after.current, 0
+		block, _ := p.books.blockOf(l, i) // without one nothing is added
+		after := to.uses[i].demand.Join(block)
+		mean := to.uses[i].dayMean + l.parts[i].dayMean
+		worst, at := to.uses[i].current+l.parts[i].now, 0
 		for step := 1; step <= predictor.Steps; step++ {
-			raise := max(after.dayMean-after.demand.Centre(step), 0)
-			if q := after.demand.Quantile(step, float64(terms.Quantile)/1000) + raise; q > worst {
+			raise := max(mean-after.Centre(step), 0)
+			if q := after.Quantile(step, float64(terms.Quantile)/1000) + raise; q > worst {
 				worst, at = q, step
 			}
 		}

@@ -79,13 +79,13 @@ func (d *Demand) accumulate(b Block, sign int64) {
 	if b.amounts == nil {
 		return
 	}
-	lag := int(max(min(d.tick-b.tick, Window), -Window))
+	lag := lagOf(d.tick, b)
 	if sign > 0 {
 		d.gather(b, lag)
 		return
 	}
 	for k := range Steps {
-		from := min(max(k+lag, 0), Steps-1)
+		from := leading(k, lag)
 		d.centres[k] = addBounded(d.centres[k], sign*b.centres[from])
 		row, member := &d.scenarios[k], &b.amounts[from]
 		for i := range Window {
@@ -97,18 +97,28 @@ func (d *Demand) accumulate(b Block, sign int64) {
 	}
 }
 
+// lagOf is how many ticks a block is behind.
+func lagOf(tick int64, b Block) int { return int(max(min(tick-b.tick, Window), -Window)) }
+
 // gather is accumulate of a member that is added. Most have the same tick, so
 // that the rows are added as they lie, or one that is a few ticks older.
 func (d *Demand) gather(b Block, lag int) {
 	for k := range Steps {
-		from := min(max(k+lag, 0), Steps-1)
-		d.centres[k] = addBounded(d.centres[k], b.centres[from])
-		row, member := &d.scenarios[k], &b.amounts[from]
-		newer, older := max(lag, 0), max(-lag, 0)
-		addConstant(row[:newer], int64(member[0])<<b.shift)
-		addRow(row[newer:Window-older], member[older:Window-newer], b.shift)
-		addConstant(row[Window-older:], int64(member[Window-1])<<b.shift)
+		d.centres[k] = addBounded(d.centres[k], b.centres[leading(k, lag)])
+		b.addTo(&d.scenarios[k], k, lag)
 	}
+}
+
+// leading is the step of a block that lags behind which stands for step k.
+func leading(k, lag int) int { return min(max(k+lag, 0), Steps-1) }
+
+// addTo adds the block's scenarios for step k to those of a demand, row.
+func (b Block) addTo(row *[Window]int64, k, lag int) {
+	member := &b.amounts[leading(k, lag)]
+	newer, older := max(lag, 0), max(-lag, 0)
+	addConstant(row[:newer], int64(member[0])<<b.shift)
+	addRow(row[newer:Window-older], member[older:Window-newer], b.shift)
+	addConstant(row[Window-older:], int64(member[Window-1])<<b.shift)
 }
 
 // addRow adds amounts that are not negative, so that a negative sum has wrapped
