@@ -98,6 +98,9 @@ func TestLookProvesGone(t *testing.T) {
 	if err := endStill(ctx, p, settledTimes(t, p.PID)); err != nil {
 		t.Fatal(err)
 	}
+	if err := p.awaitEnd(ctx); err != nil { // gone, it may not have released everything yet
+		t.Fatal(err)
+	}
 	if _, err := d.Look(t.Context(), "ghost"); !errors.Is(err, driver.ErrNotFound) {
 		t.Errorf("after its end: %v", err)
 	}
