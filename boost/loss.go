@@ -128,7 +128,7 @@ func quantileOf(values []float64, weight []float32, level float64) float64 {
 	}
 	place := level * float64(len(values)-1)
 	k := int(place)
-	low := selectKth(values, k)
+	low := Select(values, k)
 	if k+1 == len(values) {
 		return low
 	}
@@ -152,36 +152,4 @@ func weightedQuantile(values []float64, weight []float32, level float64) float64
 		}
 	}
 	return pairs[len(pairs)-1].value
-}
-
-// selectKth puts the k-th smallest value in its place, the smaller before it
-// and the larger after it, in linear expected time (Hoare's selection).
-func selectKth(values []float64, k int) float64 {
-	low, high := 0, len(values)-1
-	for low < high {
-		a, b, c := values[low], values[low+(high-low)/2], values[high]
-		pivot := max(min(a, b), min(max(a, b), c))
-		i, j := low, high
-		for i <= j {
-			for values[i] < pivot {
-				i++
-			}
-			for values[j] > pivot {
-				j--
-			}
-			if i <= j {
-				values[i], values[j] = values[j], values[i]
-				i, j = i+1, j-1
-			}
-		}
-		switch {
-		case k <= j:
-			high = j
-		case k >= i:
-			low = i
-		default:
-			return values[k]
-		}
-	}
-	return values[k]
 }

@@ -18,13 +18,7 @@ import (
 // its deadline is a problem that names what is left, and nothing is forced.
 func TestFeaturesAndDeadlines(t *testing.T) {
 	s := newSite(t, 49)
-	g := newGuests()
-	s.prepare = func(i int, d *Daemon) {
-		if i == 0 {
-			d.drivers["guests"] = g
-			d.look = observeEvery / 50
-		}
-	}
+	s.guests()
 	var agents [3]*Daemon
 	for i := range agents {
 		agents[i], _ = s.start(i)

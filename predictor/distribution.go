@@ -1,6 +1,10 @@
 package predictor
 
-import "math"
+import (
+	"math"
+
+	"github.com/placed-dev/placed/boost"
+)
 
 // tailPower shapes what lies beyond the largest scenario: P(X > x) falls with
 // (largest/x)^4. Machine load has fat tails; a power keeps the tail monotone
@@ -39,7 +43,7 @@ func arranged(amounts []int64, level float64) []int64 {
 	if place < float64(n) && place == place {
 		at = max(int(place), 1) - 1
 	}
-	choose(amounts, at)
+	boost.Select(amounts, at)
 	if at+1 < n { // the next larger one, and the largest stays behind it
 		least := at + 1
 		for i := at + 2; i < n; i++ {
@@ -50,37 +54,6 @@ func arranged(amounts []int64, level float64) []int64 {
 		amounts[at+1], amounts[least] = amounts[least], amounts[at+1]
 	}
 	return amounts
-}
-
-// choose moves the amount that is at the given place of the ascending order
-// there (Hoare's selection; the middle of three as the pivot).
-func choose(amounts []int64, at int) {
-	low, high := 0, len(amounts)-1
-	for low < high {
-		a, b, c := amounts[low], amounts[(low+high)/2], amounts[high]
-		pivot := max(min(a, b), min(max(a, b), c))
-		i, j := low, high
-		for i <= j {
-			for amounts[i] < pivot {
-				i++
-			}
-			for amounts[j] > pivot {
-				j--
-			}
-			if i <= j {
-				amounts[i], amounts[j] = amounts[j], amounts[i]
-				i, j = i+1, j-1
-			}
-		}
-		switch {
-		case at <= j:
-			high = j
-		case at >= i:
-			low = i
-		default:
-			return
-		}
-	}
 }
 
 // exceedsOf is the inverse of quantileOf on unsorted amounts, in one walk.

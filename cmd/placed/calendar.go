@@ -182,19 +182,7 @@ func factors(flag, text string) (map[string]float64, error) {
 }
 
 func listCalendar(cmd *cobra.Command, a *asker, c *api.Client, _ []string) error {
-	sources, _, err := c.Calendar(cmd.Context(), a.query())
-	if err != nil {
-		return err
-	}
-	if a.json {
-		return printJSON(cmd.OutOrStdout(), sources)
-	}
-	hosts, _, err := c.Hosts(cmd.Context(), a.query())
-	if err != nil {
-		return err
-	}
-	name := hostNames(hosts)
-	return table(cmd.OutOrStdout(), "ID\tKIND\tFACTOR\tWHOM\tCOMES\tAHEAD\tNEXT (LOAD TIME, UTC)", func(w io.Writer) {
+	return listed(cmd, a, c, c.Calendar, "ID\tKIND\tFACTOR\tWHOM\tCOMES\tAHEAD\tNEXT (LOAD TIME, UTC)", func(w io.Writer, sources []api.CalendarSource, name func(string) string) {
 		for _, s := range sources {
 			next := "-"
 			if len(s.Intervals) > 0 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -64,6 +65,25 @@ func table(out io.Writer, head string, rows func(w io.Writer)) error {
 	fmt.Fprintln(w, head)
 	rows(w)
 	return w.Flush()
+}
+
+// listed prints all that get answers: as JSON if that was asked for, else as a table
+// whose rows may call hosts by their names.
+func listed[T any](cmd *cobra.Command, a *asker, c *api.Client, get func(context.Context, api.QueryOptions) ([]T, api.Meta, error),
+	head string, rows func(w io.Writer, all []T, name func(id string) string)) error {
+	all, _, err := get(cmd.Context(), a.query())
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return printJSON(cmd.OutOrStdout(), all)
+	}
+	hosts, _, err := c.Hosts(cmd.Context(), a.query())
+	if err != nil {
+		return err
+	}
+	name := hostNames(hosts)
+	return table(cmd.OutOrStdout(), head, func(w io.Writer) { rows(w, all, name) })
 }
 
 // hostNames maps host ids to names, for people.

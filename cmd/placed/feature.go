@@ -125,19 +125,7 @@ func newMeasure() *cobra.Command {
 }
 
 func listFeatures(cmd *cobra.Command, a *asker, c *api.Client, _ []string) error {
-	all, _, err := c.Features(cmd.Context(), a.query())
-	if err != nil {
-		return err
-	}
-	if a.json {
-		return printJSON(cmd.OutOrStdout(), all)
-	}
-	hosts, _, err := c.Hosts(cmd.Context(), a.query())
-	if err != nil {
-		return err
-	}
-	name := hostNames(hosts)
-	return table(cmd.OutOrStdout(), "FEATURE\tINSTANCE\tHOST\tMETRIC\tLIMIT\tNOW\tHOLD\tNOTE", func(w io.Writer) {
+	return listed(cmd, a, c, c.Features, "FEATURE\tINSTANCE\tHOST\tMETRIC\tLIMIT\tNOW\tHOLD\tNOTE", func(w io.Writer, all []api.Feature, name func(string) string) {
 		for _, f := range all {
 			if len(f.Thresholds) == 0 {
 				fmt.Fprintf(w, "%s\t%s\t%s\t-\t-\t-\t-\t\n", f.Workload, f.Instance, name(f.Host))
@@ -158,19 +146,7 @@ func listFeatures(cmd *cobra.Command, a *asker, c *api.Client, _ []string) error
 
 // listAdjusted shows what is changed of workloads in place.
 func listAdjusted(cmd *cobra.Command, a *asker, c *api.Client, _ []string) error {
-	all, _, err := c.Adjustments(cmd.Context(), a.query())
-	if err != nil {
-		return err
-	}
-	if a.json {
-		return printJSON(cmd.OutOrStdout(), all)
-	}
-	hosts, _, err := c.Hosts(cmd.Context(), a.query())
-	if err != nil {
-		return err
-	}
-	name := hostNames(hosts)
-	return table(cmd.OutOrStdout(), "WORKLOAD\tHOST\tKIND\tIS\tSTATE\tSINCE\tREASON", func(w io.Writer) {
+	return listed(cmd, a, c, c.Adjustments, "WORKLOAD\tHOST\tKIND\tIS\tSTATE\tSINCE\tREASON", func(w io.Writer, all []api.Adjustment, name func(string) string) {
 		for _, x := range all {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", x.Workload, name(x.Host), x.Kind, x.Text, x.State, x.Since.UTC().Format("15:04:05"), x.Reason)
 		}

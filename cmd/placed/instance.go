@@ -41,19 +41,7 @@ func moving(use, short string) *cobra.Command {
 }
 
 func listWorkloads(cmd *cobra.Command, a *asker, c *api.Client, _ []string) error {
-	workloads, _, err := c.Workloads(cmd.Context(), a.query())
-	if err != nil {
-		return err
-	}
-	if a.json {
-		return printJSON(cmd.OutOrStdout(), workloads)
-	}
-	hosts, _, err := c.Hosts(cmd.Context(), a.query())
-	if err != nil {
-		return err
-	}
-	name := hostNames(hosts)
-	return table(cmd.OutOrStdout(), "WORKLOAD\tHOST\tCPU\tMEMORY\tPRIORITY\tTOLERANCE\tPORT\tLEASE\tGROUP\tNOTE", func(w io.Writer) {
+	return listed(cmd, a, c, c.Workloads, "WORKLOAD\tHOST\tCPU\tMEMORY\tPRIORITY\tTOLERANCE\tPORT\tLEASE\tGROUP\tNOTE", func(w io.Writer, workloads []api.Workload, name func(string) string) {
 		for _, v := range workloads {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%g\t%d\t%s\t%s\t%s\n", v.ID, name(v.Owner), cores(v.Usage), mebibytes(v.Reservation),
 				v.Priority, v.Tolerance, v.Port, v.Lease, v.Group, stays(v))

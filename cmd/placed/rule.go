@@ -54,19 +54,7 @@ func newRule() *cobra.Command {
 }
 
 func listRules(cmd *cobra.Command, a *asker, c *api.Client, _ []string) error {
-	rules, _, err := c.Rules(cmd.Context(), a.query())
-	if err != nil {
-		return err
-	}
-	if a.json {
-		return printJSON(cmd.OutOrStdout(), rules)
-	}
-	hosts, _, err := c.Hosts(cmd.Context(), a.query())
-	if err != nil {
-		return err
-	}
-	name := hostNames(hosts)
-	return table(cmd.OutOrStdout(), "RULE\tKIND\tSTRENGTH\tWORKLOADS\tGROUPS\tHOSTS\tBROKEN BY", func(w io.Writer) {
+	return listed(cmd, a, c, c.Rules, "RULE\tKIND\tSTRENGTH\tWORKLOADS\tGROUPS\tHOSTS\tBROKEN BY", func(w io.Writer, rules []api.Rule, name func(string) string) {
 		for _, r := range rules {
 			strength := "soft"
 			if r.Hard {

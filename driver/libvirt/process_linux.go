@@ -22,17 +22,27 @@ type process struct {
 
 // processStat returns the start time and the state letter of a process.
 func processStat(pid int) (start uint64, state byte, err error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	fields, err := statFields(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, 0, err
+	}
+	start, err = strconv.ParseUint(fields[19], 10, 64)
+	return start, fields[0][0], err
+}
+
+// statFields are what the kernel says of a process or a thread behind its name, from
+// the state on, which is the third field of proc(5).
+func statFields(path string) ([]string, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
 	}
 	_, rest, ok := strings.Cut(string(text), ") ")
 	fields := strings.Fields(rest)
 	if !ok || len(fields) < 20 {
-		return 0, 0, fmt.Errorf("/proc/%d/stat has an unknown form", pid)
+		return nil, fmt.Errorf("%s has an unknown form", path)
 	}
-	start, err = strconv.ParseUint(fields[19], 10, 64)
-	return start, fields[0][0], err
+	return fields, nil
 }
 
 // alive says whether that very process still exists; a zombie does not: it has
@@ -115,13 +125,11 @@ func exiting(pid int) bool {
 	seen := map[string]bool{}
 	for _, e := range before {
 		seen[e.Name()] = true
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/stat", pid, e.Name()))
+		fields, err := statFields(fmt.Sprintf("/proc/%d/task/%s/stat", pid, e.Name()))
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 			continue // it has ended since
 		}
-		_, rest, _ := strings.Cut(string(text), ") ")
-		fields := strings.Fields(rest)
-		if err != nil || len(fields) < 7 {
+		if err != nil {
 			return false
 		}
 		flags, err := strconv.ParseUint(fields[6], 10, 64)
@@ -246,11 +254,8 @@ func allStopped(pid int) (bool, error) {
 		return false, err
 	}
 	for tid := range list {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/stat", pid, tid))
-		if err != nil {
-			continue
-		}
-		if _, rest, ok := strings.Cut(string(text), ") "); ok && rest[0] != 'T' {
+		fields, err := statFields(fmt.Sprintf("/proc/%d/task/%d/stat", pid, tid))
+		if err == nil && fields[0] != "T" {
 			return false, nil
 		}
 	}

@@ -108,12 +108,7 @@ func bounded(list []fleet.Ability) []fleet.Ability {
 
 // surveyAgain asks for a survey soon: a domain has come whose CPU was not looked at
 // yet, or libvirtd was restarted and may be another one.
-func (d *Driver) surveyAgain() {
-	select {
-	case d.again <- struct{}{}:
-	default: // it is asked for already
-	}
-}
+func (d *Driver) surveyAgain() { wake(d.again) }
 
 // surveyAll keeps the survey current until ctx ends.
 func (d *Driver) surveyAll(ctx context.Context) {
